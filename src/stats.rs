@@ -1,0 +1,204 @@
+//! Counters: one block a worker, written by that worker alone, summed when somebody asks.
+//!
+//! A block's fields are atomics only so that another thread may read them; the owner adds with a plain load
+//! and store, so counting costs no locked instruction and no shared cache line. Names are memcached's own
+//! (`stats`), which is also their documentation: see protocol.txt, "General-purpose statistics".
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only the owner of the block calls this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds one.
+    #[inline]
+    pub fn bump(&self) {
+        self.add(1);
+    }
+
+    /// The current value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One worker's counters.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
+
+        /// The sum of all workers' counters at one time.
+        #[derive(Debug, Default, Clone, PartialEq, Eq)]
+        pub struct Totals { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Totals {
+            fn add(&mut self, block: &Counters) {
+                $(self.$name = self.$name.wrapping_add(block.$name.get());)*
+            }
+
+            /// What was counted since `base` was taken (`stats reset`).
+            #[must_use]
+            pub fn since(&self, base: &Self) -> Self {
+                Self { $($name: self.$name.wrapping_sub(base.$name),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Keys asked for by get, gets, gat, gats, mg.
+    cmd_get,
+    /// Values stored or tried.
+    cmd_set,
+    /// flush_all commands.
+    cmd_flush,
+    /// Keys touched (touch, gat, mg with T).
+    cmd_touch,
+    /// Meta commands.
+    cmd_meta,
+    /// Keys found.
+    get_hits,
+    /// Keys not found.
+    get_misses,
+    /// Keys found, but past their exptime.
+    get_expired,
+    /// Keys found, but flushed.
+    get_flushed,
+    /// delete of a missing key.
+    delete_misses,
+    /// delete of a present key.
+    delete_hits,
+    /// incr of a missing key.
+    incr_misses,
+    /// incr of a present key.
+    incr_hits,
+    /// decr of a missing key.
+    decr_misses,
+    /// decr of a present key.
+    decr_hits,
+    /// cas of a missing key.
+    cas_misses,
+    /// cas with the right unique.
+    cas_hits,
+    /// cas with a wrong unique.
+    cas_badval,
+    /// touch of a present key.
+    touch_hits,
+    /// touch of a missing key.
+    touch_misses,
+    /// Values refused for their size.
+    store_too_large,
+    /// Values refused for lack of memory.
+    store_no_memory,
+    /// Logins tried.
+    auth_cmds,
+    /// Logins failed.
+    auth_errors,
+    /// Connections closed for idling.
+    idle_kicks,
+    /// Bytes read from the network.
+    bytes_read,
+    /// Bytes written to the network.
+    bytes_written,
+    /// Times a connection yielded after `-R` requests.
+    conn_yields,
+    /// Connections accepted, ever.
+    total_connections,
+    /// Connections turned away over `-c`.
+    rejected_connections,
+    /// Requests that were answered with ERROR or CLIENT_ERROR.
+    protocol_errors,
+    /// Items ever stored.
+    total_items,
+    /// Items evicted to make room.
+    evictions,
+    /// Evicted items that had an exptime.
+    evicted_nonzero,
+    /// Evicted items that were never fetched.
+    evicted_unfetched,
+    /// Evicted items that had been hit since they were last looked at.
+    evicted_active,
+    /// Items whose memory came back by expiry.
+    reclaimed,
+    /// Expired items that were never fetched.
+    expired_unfetched,
+    /// Items looked at by the background crawler.
+    crawler_items_checked,
+    /// Items reclaimed by the background crawler.
+    crawler_reclaimed,
+    /// Runs of the crawler that a client asked for.
+    lru_crawler_starts,
+    /// Items looked at in search of a victim.
+    eviction_candidates,
+    /// Times a store had to evict before it had memory.
+    direct_reclaims,
+}
+
+/// All workers' counter blocks, and the base that `stats reset` set.
+#[derive(Debug, Default)]
+pub struct Registry {
+    blocks: Mutex<Vec<Arc<Counters>>>,
+    base: Mutex<Totals>,
+}
+
+impl Registry {
+    /// A new block for one worker. Blocks live as long as the registry: what was counted stays counted.
+    pub fn register(&self) -> Arc<Counters> {
+        let block = Arc::new(Counters::default());
+        lock(&self.blocks).push(Arc::clone(&block));
+        block
+    }
+
+    /// The sum over all blocks since the last reset.
+    pub fn totals(&self) -> Totals {
+        self.lifetime().since(&lock(&self.base))
+    }
+
+    /// The sum over all blocks since the start, whatever was reset.
+    pub fn lifetime(&self) -> Totals {
+        let mut totals = Totals::default();
+        for block in lock(&self.blocks).iter() {
+            totals.add(block);
+        }
+        totals
+    }
+
+    /// Starts counting from zero (`stats reset`). The counters themselves stay monotonic.
+    pub fn reset(&self) {
+        *lock(&self.base) = self.lifetime();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_sum_the_blocks_and_reset_starts_anew() {
+        let registry = Registry::default();
+        let (a, b) = (registry.register(), registry.register());
+        a.get_hits.add(3);
+        b.get_hits.bump();
+        assert_eq!(registry.totals().get_hits, 4);
+        registry.reset();
+        assert_eq!(registry.totals().get_hits, 0);
+        b.get_hits.bump();
+        assert_eq!(registry.totals().get_hits, 1);
+        assert_eq!(registry.lifetime().get_hits, 5);
+    }
+}
