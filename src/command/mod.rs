@@ -1,1 +1,43 @@
-//! SKELETON
+//! Commands: what a parsed request does to the engine, and what it answers.
+//!
+//! A [`Conversation`] is one client's side of it: bytes in, [`Output`] out, no I/O and no waiting. It belongs to
+//! one connection and is driven by the worker that the connection lives on, whose [`Worker`] it borrows. The
+//! commands themselves keep no state: `retrieval`, `storage`, `arithmetic`, `removal` for the classic protocol, `meta`
+//! for the meta protocol, `admin` for everything an operator uses.
+
+pub mod admin;
+pub mod context;
+pub mod meta;
+pub mod options;
+pub mod watch;
+
+mod conversation;
+mod output;
+
+pub use context::Context;
+pub use conversation::{Conversation, Next, Progress};
+pub use output::Output;
+
+use crate::engine::Handle;
+use crate::stats::Counters;
+use std::sync::Arc;
+
+/// What one worker thread needs to run commands; lives on that thread.
+pub struct Worker {
+    /// The thread's way into the engine.
+    pub handle: Handle,
+    /// What all workers share.
+    pub context: Arc<Context>,
+}
+
+impl Worker {
+    /// A worker on the calling thread.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { handle: context.engine.handle(), context }
+    }
+
+    /// This worker's counters.
+    pub fn counters(&self) -> &Counters {
+        self.handle.counters()
+    }
+}

@@ -1,0 +1,122 @@
+//! The replies that wait to be written to one client.
+//!
+//! Replies are appended to one buffer. A large value is not copied there: it is held in place ([`Held`]) and
+//! written from where it lies, between the bytes before and after it. At most one value is held at a time, so a
+//! client that does not read costs one buffer and one value.
+
+use crate::engine::Held;
+
+/// Bytes of output after which no further request is run before some of it was written.
+pub const HIGH_WATER: usize = 64 * 1024;
+
+/// Output of one conversation, in order: bytes, at most one held value, more bytes.
+#[derive(Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    /// A held value, and where in `bytes` it belongs.
+    held: Option<(usize, Held)>,
+    /// How much of the whole was written.
+    written: usize,
+}
+
+impl Output {
+    /// An empty output that owns no memory yet.
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), held: None, written: 0 }
+    }
+
+    /// Appends bytes.
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends a text and an end of line.
+    #[inline]
+    pub fn line(&mut self, text: &str) {
+        self.push(text.as_bytes());
+        self.push(b"\r\n");
+    }
+
+    /// Appends a number in decimal.
+    #[inline]
+    pub fn number(&mut self, number: u64) {
+        self.push(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    /// Makes room for `bytes` more bytes.
+    #[inline]
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
+    /// Appends a held value. Only one may wait: ask [`holds`](Self::holds) before.
+    pub fn hold(&mut self, held: Held) {
+        debug_assert!(self.held.is_none(), "one held value at a time");
+        self.held = Some((self.bytes.len(), held));
+    }
+
+    /// Whether a held value waits to be written.
+    pub fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether so much waits that it should be written before more is produced.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= HIGH_WATER
+    }
+
+    /// Bytes that wait to be written.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.held.as_ref().map_or(0, |(_, held)| held.value().len())
+            - self.written
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What waits, in the order in which it is to be written; some parts may be empty.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        let mut parts = match &self.held {
+            None => [self.bytes.as_slice(), &[], &[]],
+            Some((at, held)) => [&self.bytes[..*at], held.value(), &self.bytes[*at..]],
+        };
+        let mut skip = self.written;
+        for part in &mut parts {
+            let skipped = skip.min(part.len());
+            *part = &part[skipped..];
+            skip -= skipped;
+        }
+        parts
+    }
+
+    /// Notes that `written` more bytes have been written; when all are, the held value is let go.
+    pub fn wrote(&mut self, written: usize) {
+        self.written += written;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Forgets everything, keeping the buffer's memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.held = None;
+        self.written = 0;
+    }
+
+    /// Memory of the buffer, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Gives back memory beyond `capacity` bytes when nothing waits.
+    pub fn shrink(&mut self, capacity: usize) {
+        if self.is_empty() {
+            self.clear();
+            self.bytes.shrink_to(capacity);
+        }
+    }
+}
