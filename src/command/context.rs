@@ -1,19 +1,97 @@
-//! Stand-in until admin's context arrives.
+//! What all workers share: the engine and everything that commands ask or change beside it.
+//!
+//! A [`Context`] is built once by `node` and shared behind an `Arc`. On the path of a data command nothing in
+//! it is written; what is read there (`tunables`, the watch mask) is an atomic that changes when an
+//! administrator says so.
 
+use super::admin::detail::Detail;
+use super::admin::size_class::SizeClasses;
+use super::admin::tunables::Tunables;
+use super::auth::Auth;
+use super::connections::Connections;
 use super::options::Options;
+use super::watch::Hub;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::stats::Registry;
+use std::fmt;
 use std::sync::Arc;
 
-/// What all workers share.
+/// Shared by all workers of a node.
 pub struct Context {
     /// The cache.
     pub engine: Arc<Engine>,
-    /// The clock.
+    /// The coarse clock.
     pub clock: Arc<Clock>,
-    /// All counters.
-    pub stats: Arc<Registry>,
-    /// Settings of the commands.
+    /// Every worker's counters.
+    pub registry: Arc<Registry>,
+    /// What was set at start.
     pub options: Options,
+    /// What clients may change since.
+    pub tunables: Tunables,
+    /// Who may log in.
+    pub auth: Auth,
+    /// Open connections and listeners.
+    pub connections: Arc<Connections>,
+    /// Lines for watchers.
+    pub watch: Arc<Hub>,
+    /// Counts by key prefix (`stats detail`).
+    pub detail: Detail,
+    /// memcached's slab classes, which statistics sort items into.
+    pub size_classes: SizeClasses,
+    /// Stops the node.
+    pub control: Box<dyn Control>,
+}
+
+impl Context {
+    /// Puts the parts together; `watch` comes with its distributor from [`Hub::new`].
+    pub fn new(
+        engine: Arc<Engine>,
+        clock: Arc<Clock>,
+        registry: Arc<Registry>,
+        options: Options,
+        watch: Arc<Hub>,
+        control: Box<dyn Control>,
+    ) -> Self {
+        let size_classes =
+            SizeClasses::new(&options, engine.item_size_max(), engine.options().use_cas);
+        Self {
+            engine,
+            clock,
+            registry,
+            tunables: Tunables::new(&options),
+            auth: Auth::new(options.auth.clone()),
+            connections: Arc::new(Connections::default()),
+            watch,
+            detail: Detail::new(options.stat_key_prefix, options.detail_enabled),
+            size_classes,
+            options,
+            control,
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What commands may ask of the process; `node` implements it.
+pub trait Control: Send + Sync {
+    /// `shutdown`: stop now, as at SIGINT. Returns at once.
+    fn shutdown(&self);
+
+    /// `shutdown graceful`: stop as at SIGUSR1, saving what is to be saved. Returns at once.
+    fn shutdown_graceful(&self);
+}
+
+/// A control that ignores everything, for tests and tools that have no process to stop.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoControl;
+
+impl Control for NoControl {
+    fn shutdown(&self) {}
+
+    fn shutdown_graceful(&self) {}
 }

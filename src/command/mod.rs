@@ -6,6 +6,8 @@
 //! for the meta protocol, `admin` for everything an operator uses.
 
 pub mod admin;
+pub mod auth;
+pub mod connections;
 pub mod context;
 pub mod meta;
 pub mod options;
@@ -28,12 +30,14 @@ pub struct Worker {
     pub handle: Handle,
     /// What all workers share.
     pub context: Arc<Context>,
+    /// Counts by key prefix, while `stats detail` is on.
+    pub detail: admin::detail::Recorder,
 }
 
 impl Worker {
     /// A worker on the calling thread.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { handle: context.engine.handle(), context }
+        Self { handle: context.engine.handle(), detail: context.detail.recorder(), context }
     }
 
     /// This worker's counters.

@@ -1,4 +1,9 @@
-//! Stand-in until admin's commands arrive.
+//! The commands of an operator: `stats`, `watch`, `lru_crawler` and the rest (protocol.txt, from "Slabs
+//! Reassign" to the end).
+
+pub mod detail;
+pub mod size_class;
+pub mod tunables;
 
 use super::watch::Subscription;
 use super::{Output, Worker};
@@ -10,7 +15,7 @@ pub enum Outcome {
     Done,
     /// Answered in steps: call [`Listing::step`] until it is over.
     List(Listing),
-    /// Turn the connection into a watcher.
+    /// Turn the connection into a watcher; the subscription brings the `OK`.
     Watch(Subscription),
     /// Close the connection.
     Close,
@@ -27,7 +32,7 @@ impl Listing {
     }
 }
 
-/// Runs an operator's command on the connection `cfd`. `first`: nothing else waits in the output (metadump).
+/// Runs an operator's command on the connection `cfd`.
 pub fn execute(worker: &Worker, tokens: Tokens<'_>, cfd: i32, output: &mut Output) -> Outcome {
     let _ = (worker, tokens, cfd);
     output.line(crate::protocol::ERROR);
