@@ -81,6 +81,8 @@ impl Rejection {
     }
 }
 
+/// Longest key, in bytes.
+pub const KEY_MAX: usize = 250;
 /// The reply to a word that no command is named by.
 pub const ERROR: &str = "ERROR";
 /// The reply to a line that lacks arguments or has wrong ones.

@@ -1,107 +1,104 @@
-//! The classic text protocol: the dispatch over command names, and the requests it knows.
+//! The classic text protocol: finds the command line, and knows every command by name.
+//!
+//! A line ends with `\n`, with or without `\r` before it, and its command is what stands before the first space.
+//! The commands of clients are parsed in full (`line`); those of operators are only told apart, their words are
+//! for `command::admin`. protocol.txt is the description, memcached's `process_request` the law where it says more: which
+//! errors keep silent under `noreply`, and after which of them the data block is swallowed.
 
-use super::{BAD_FORMAT, ERROR, Parse, Rejection, Request, Tokens, Words, meta};
+mod line;
+mod requests;
+#[cfg(test)]
+mod tests;
 
-/// get, gets, gat, gats: one or more keys.
-#[derive(Debug, Clone, Copy)]
-pub struct Get<'b> {
-    /// The keys, at least one; not checked for length.
-    pub keys: Words<'b>,
-    /// gets and gats: show the cas unique.
-    pub with_cas: bool,
-    /// gat and gats: the new exptime as on the line.
-    pub touch: Option<i32>,
-}
+pub use requests::{Arith, Delete, Get, Store, StoreVerb, Touch};
 
-/// Which storing command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreVerb {
-    /// set
-    Set,
-    /// add
-    Add,
-    /// replace
-    Replace,
-    /// append
-    Append,
-    /// prepend
-    Prepend,
-    /// cas
-    Cas,
-}
+use super::tokens::find_space;
+use super::{BAD_FORMAT, ERROR, Parse, Rejection, Request, Tokens, meta};
 
-/// A storing command; its data block of `value_len` bytes and an end of line follows.
-#[derive(Debug, Clone, Copy)]
-pub struct Store<'b> {
-    /// Which of them.
-    pub verb: StoreVerb,
-    /// The key, 1 to 250 bytes.
-    pub key: &'b [u8],
-    /// Client flags.
-    pub flags: u32,
-    /// As on the line: see `Clock::deadline`.
-    pub exptime: i32,
-    /// Length of the data block, in bytes, without its end of line.
-    pub value_len: usize,
-    /// cas: the unique to compare with; otherwise 0.
-    pub cas: u64,
-    /// No reply wanted.
-    pub noreply: bool,
-}
-
-/// delete
-#[derive(Debug, Clone, Copy)]
-pub struct Delete<'b> {
-    /// The key, 1 to 250 bytes.
-    pub key: &'b [u8],
-    /// No reply wanted.
-    pub noreply: bool,
-}
-
-/// incr, decr
-#[derive(Debug, Clone, Copy)]
-pub struct Arith<'b> {
-    /// The key, 1 to 250 bytes.
-    pub key: &'b [u8],
-    /// incr rather than decr.
-    pub incr: bool,
-    /// By how much.
-    pub delta: u64,
-    /// No reply wanted.
-    pub noreply: bool,
-}
-
-/// touch
-#[derive(Debug, Clone, Copy)]
-pub struct Touch<'b> {
-    /// The key, 1 to 250 bytes.
-    pub key: &'b [u8],
-    /// As on the line: see `Clock::deadline`.
-    pub exptime: i32,
-    /// No reply wanted.
-    pub noreply: bool,
-}
+/// Without an end of line in so many bytes it must be a multi-get, or it is not for us (memcached's rule).
+const SHORT_LINE_MAX: usize = 2048;
+/// Longest line of a multi-get, in bytes. memcached has no bound; this one keeps a client that never ends its line
+/// from growing our buffers. It is room for 16 000 keys of the greatest length.
+const LINE_MAX: usize = 4 * 1024 * 1024;
+/// So many spaces may stand before a long multi-get.
+const LEADING_SPACES_MAX: usize = 100;
+/// Shortest line that can be a command, in bytes with its end of line.
+const LINE_MIN: usize = 4;
 
 /// Parses the command line that `input` begins with.
+#[inline]
 pub fn parse(input: &[u8]) -> Parse<'_> {
     let Some(end) = memchr::memchr(b'\n', input) else {
-        return Parse::Incomplete;
+        return unfinished(input);
     };
     let line = &input[..end];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let request = match line {
-        b"quit" => Request::Quit,
-        b"version" => Request::Version,
-        b"mn" => Request::MetaNoop,
-        [b'm', verb @ (b'g' | b's' | b'd' | b'a' | b'e'), b' ', ..] => {
-            match meta::parse(*verb, line) {
-                Ok(request) => Request::Meta(request),
-                Err(rejection) => Request::Rejected(rejection),
-            }
-        }
-        _ if line.len() < 2 => Request::Rejected(Rejection::new(BAD_FORMAT)),
-        _ if line.starts_with(b"stats") => Request::Admin(Tokens::new(line)),
-        _ => Request::Rejected(Rejection::new(ERROR)),
+    let consumed = end + 1;
+    let request = if consumed < LINE_MIN {
+        Request::Rejected(Rejection::new(BAD_FORMAT))
+    } else {
+        request(line).unwrap_or_else(Request::Rejected)
     };
-    Parse::Request { request, consumed: end + 1 }
+    Parse::Request { request, consumed }
+}
+
+/// Whether a line that has not ended yet may still become one.
+pub fn unfinished(input: &[u8]) -> Parse<'_> {
+    if input.len() <= SHORT_LINE_MAX {
+        return Parse::Incomplete;
+    }
+    let spaces = input.iter().take_while(|&&byte| byte == b' ').count();
+    let text = &input[spaces..];
+    let multi_get = text.starts_with(b"get ") || text.starts_with(b"gets ");
+    if spaces <= LEADING_SPACES_MAX && multi_get && input.len() <= LINE_MAX {
+        Parse::Incomplete
+    } else {
+        Parse::TooLong
+    }
+}
+
+fn request(line: &[u8]) -> Result<Request<'_>, Rejection> {
+    let (verb, rest) = line.split_at(find_space(line));
+    match verb {
+        b"get" => line::get(rest, false),
+        b"gets" => line::get(rest, true),
+        b"set" => line::store(StoreVerb::Set, rest),
+        b"mg" => meta::parse(b'g', line).map(Request::Meta),
+        b"ms" => meta::parse(b's', line).map(Request::Meta),
+        b"md" => meta::parse(b'd', line).map(Request::Meta),
+        b"ma" => meta::parse(b'a', line).map(Request::Meta),
+        b"me" => meta::parse(b'e', line).map(Request::Meta),
+        b"mn" => Ok(Request::MetaNoop),
+        b"gat" => line::gat(rest, false),
+        b"gats" => line::gat(rest, true),
+        b"add" => line::store(StoreVerb::Add, rest),
+        b"cas" => line::store(StoreVerb::Cas, rest),
+        b"replace" => line::store(StoreVerb::Replace, rest),
+        b"append" => line::store(StoreVerb::Append, rest),
+        b"prepend" => line::store(StoreVerb::Prepend, rest),
+        b"delete" => line::delete(rest),
+        b"incr" => line::arith(rest, true),
+        b"decr" => line::arith(rest, false),
+        b"touch" => line::touch(rest),
+        b"version" => Ok(Request::Version),
+        b"quit" => Ok(Request::Quit),
+        b"stats" | b"watch" => Ok(Request::Admin(Tokens::new(line))),
+        _ => operator(Tokens::new(line)),
+    }
+}
+
+/// The commands that may have spaces before them, and what is none at all.
+fn operator(tokens: Tokens<'_>) -> Result<Request<'_>, Rejection> {
+    match tokens.get(0).unwrap_or_default() {
+        b"flush_all" => Ok(Request::FlushAll(tokens)),
+        b"verbosity" => Ok(Request::Verbosity(tokens)),
+        b"shutdown" | b"slabs" | b"lru" | b"lru_crawler" | b"cache_memlimit" | b"extstore"
+        | b"refresh_certs" | b"debugtime" | b"debugitem" | b"misbehave" => {
+            Ok(Request::Admin(tokens))
+        }
+        _ if tokens.count() > 1 && tokens.last().is_some_and(|word| word.starts_with(b"HTTP/")) => {
+            Ok(Request::Hangup)
+        }
+        _ => Err(Rejection { noreply: tokens.noreply(), ..Rejection::new(ERROR) }),
+    }
 }
