@@ -13,12 +13,18 @@ pub mod meta;
 pub mod options;
 pub mod watch;
 
+mod arithmetic;
 mod conversation;
 mod output;
+mod removal;
+mod retrieval;
+mod scope;
+mod storage;
 
 pub use context::Context;
 pub use conversation::{Conversation, Next, Progress};
 pub use output::Output;
+pub use scope::Scope;
 
 use crate::engine::Handle;
 use crate::stats::Counters;

@@ -2,12 +2,15 @@
 //!
 //! Replies are appended to one buffer. A large value is not copied there: it is held in place ([`Held`]) and
 //! written from where it lies, between the bytes before and after it. At most one value is held at a time, so a
-//! client that does not read costs one buffer and one value.
+//! client that does not read costs one buffer and one value. An output that holds a value, or many bytes, is
+//! full: it takes what is appended, but whoever produces more should stop and let it be written.
 
-use crate::engine::Held;
+use crate::engine::{Held, ItemRef};
 
 /// Bytes of output after which no further request is run before some of it was written.
 pub const HIGH_WATER: usize = 64 * 1024;
+/// Values from this length on are not worth a copy. Bytes.
+const HOLD_MIN: usize = 32 * 1024;
 
 /// Output of one conversation, in order: bytes, at most one held value, more bytes.
 #[derive(Default)]
@@ -50,20 +53,23 @@ impl Output {
         self.bytes.reserve(bytes);
     }
 
-    /// Appends a held value. Only one may wait: ask [`holds`](Self::holds) before.
-    pub fn hold(&mut self, held: Held) {
-        debug_assert!(self.held.is_none(), "one held value at a time");
-        self.held = Some((self.bytes.len(), held));
-    }
-
-    /// Whether a held value waits to be written.
-    pub fn holds(&self) -> bool {
-        self.held.is_some()
+    /// Appends an item's value. A large one is held where it lies, unless one is held already.
+    #[inline]
+    pub fn value(&mut self, item: ItemRef<'_>) {
+        let value = item.value();
+        if value.len() >= HOLD_MIN && self.held.is_none() {
+            self.held = item.hold().map(|held| (self.bytes.len(), held));
+            if self.held.is_some() {
+                return;
+            }
+        }
+        self.push(value);
     }
 
     /// Whether so much waits that it should be written before more is produced.
+    #[inline]
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= HIGH_WATER
+        self.held.is_some() || self.bytes.len() >= HIGH_WATER
     }
 
     /// Bytes that wait to be written.

@@ -1,18 +1,13 @@
 //! Stand-in until the meta commands arrive.
 
-use super::{Output, Worker};
-use crate::engine::{Draft, Session};
+use super::{Output, Scope};
+use crate::engine::Draft;
 use crate::protocol::Rejection;
 use crate::protocol::meta::MetaRequest;
 
 /// Runs mg, md, ma or me.
-pub fn execute(
-    worker: &Worker,
-    session: &Session<'_>,
-    request: &MetaRequest<'_>,
-    output: &mut Output,
-) {
-    let _ = (worker, session, request);
+pub fn execute(scope: Scope<'_>, request: &MetaRequest<'_>, output: &mut Output) {
+    let _ = (scope, request);
     output.line(crate::protocol::ERROR);
 }
 
@@ -20,23 +15,13 @@ pub fn execute(
 ///
 /// # Errors
 /// The reply, with the length of the data block to swallow.
-pub fn draft(
-    worker: &Worker,
-    session: &Session<'_>,
-    request: &MetaRequest<'_>,
-) -> Result<Draft, Rejection> {
-    let _ = (worker, session, request);
+pub fn draft(scope: Scope<'_>, request: &MetaRequest<'_>) -> Result<Draft, Rejection> {
+    let _ = (scope, request);
     Err(Rejection::new(crate::protocol::ERROR))
 }
 
 /// ms, second half: the draft is full, store it and answer.
-pub fn finish(
-    worker: &Worker,
-    session: &Session<'_>,
-    request: &MetaRequest<'_>,
-    draft: Draft,
-    output: &mut Output,
-) {
-    let _ = (worker, session, request, draft);
+pub fn finish(scope: Scope<'_>, request: &MetaRequest<'_>, draft: Draft, output: &mut Output) {
+    let _ = (scope, request, draft);
     output.line(crate::protocol::ERROR);
 }

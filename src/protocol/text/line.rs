@@ -15,7 +15,7 @@ const VALUE_LEN_MAX: i32 = i32::MAX - 2;
 /// error that has one.
 const BAD_KEY_IN_GET: &str = "CLIENT_ERROR bad command line format\r\n";
 /// The reply to an exptime that is not a number.
-pub(crate) const BAD_EXPTIME: &str = "CLIENT_ERROR invalid exptime argument";
+pub const BAD_EXPTIME: &str = "CLIENT_ERROR invalid exptime argument";
 const BAD_DELTA: &str = "CLIENT_ERROR invalid numeric delta argument";
 
 const TOO_FEW_WORDS: Rejection = Rejection::new(BAD_FORMAT);

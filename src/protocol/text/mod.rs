@@ -10,6 +10,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+pub use line::BAD_EXPTIME;
 pub use requests::{Arith, Delete, Get, Store, StoreVerb, Touch};
 
 use super::tokens::find_space;
