@@ -1,8 +1,8 @@
 //! What every data command is run with.
 
-use super::Worker;
+use super::{Worker, watch};
 use crate::clock::RelTime;
-use crate::engine::Session;
+use crate::engine::{Key, Lookup, Session};
 use crate::stats::Counters;
 
 /// One worker, its pinned session, and the client that is served: handed to every data command.
@@ -29,6 +29,24 @@ impl Scope<'_> {
         match exptime {
             0 => 0,
             exptime => self.worker.context.clock.deadline(i64::from(exptime)),
+        }
+    }
+
+    /// Tells watchers of the lookup that the engine does by itself as part of a change.
+    #[inline]
+    pub fn log_lookup(&self, key: Key<'_>) {
+        if self.worker.context.watch.watching(watch::Mask::FETCHERS) {
+            watch::fetch(self.worker, self.cfd, key.bytes, &self.session.peek(key));
+        }
+    }
+
+    /// Counts why a key was not found, if there is more to it than that it is not there.
+    #[inline]
+    pub fn count_absence(&self, lookup: &Lookup<'_>) {
+        match lookup {
+            Lookup::Expired => self.counters().get_expired.bump(),
+            Lookup::Flushed => self.counters().get_flushed.bump(),
+            Lookup::Hit(_) | Lookup::Miss => {}
         }
     }
 }

@@ -200,6 +200,10 @@ impl<'s> ItemRef<'s> {
     pub fn win_token(&self) -> bool {
         unimplemented!()
     }
+    /// Changes the deadline and nothing else (meta T). `false` if the item was replaced meanwhile: look it up again.
+    pub fn set_exptime(&self, exptime: RelTime) -> bool {
+        unimplemented!()
+    }
     /// For large values: a counted hold on the item that outlives the session (Send); `None` for small ones,
     /// which are to be copied.
     pub fn hold(&self) -> Option<Held> {

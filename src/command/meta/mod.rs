@@ -1,27 +1,37 @@
-//! Stand-in until the meta commands arrive.
+//! The meta commands: mg, ms, md, ma, me (protocol.txt, "Meta Commands").
+//!
+//! Each reply is a code of two letters and then the flags that were asked for, in the order in which they were
+//! asked for. `q` leaves out replies that say no more than that all is as expected: EN of mg, HD and VA of ms, md
+//! and ma. Errors, and NF, NS and EX, are always told.
+//!
+//! A flag that changes an item (`T`, `N`) and one that shows it (`t`) take effect in the order of the line: `t T30`
+//! shows the time that was left, `T30 t` shows 30.
+
+mod arithmetic;
+mod debug;
+mod removal;
+mod reply;
+mod retrieval;
+mod storage;
+
+pub use storage::{draft, finish};
 
 use super::{Output, Scope};
-use crate::engine::Draft;
-use crate::protocol::Rejection;
-use crate::protocol::meta::MetaRequest;
+use crate::protocol::meta::{MetaRequest, Verb};
 
-/// Runs mg, md, ma or me.
+/// Runs mg, md, ma or me. ms has a data block, so it comes in two parts: [`draft`] and [`finish`].
 pub fn execute(scope: Scope<'_>, request: &MetaRequest<'_>, output: &mut Output) {
-    let _ = (scope, request);
-    output.line(crate::protocol::ERROR);
+    request.with_key(|bytes| {
+        let key = scope.session.key(bytes);
+        match request.verb {
+            Verb::Get => retrieval::get(scope, request, key, output),
+            Verb::Delete => removal::delete(scope, request, key, output),
+            Verb::Arith => arithmetic::count(scope, request, key, output),
+            Verb::Debug => debug::show(scope, key, output),
+            Verb::Set => debug_assert!(false, "ms is a draft and a finish"),
+        }
+    });
 }
 
-/// ms, first half: memory for the value. On an error the reply is returned and the value swallowed.
-///
-/// # Errors
-/// The reply, with the length of the data block to swallow.
-pub fn draft(scope: Scope<'_>, request: &MetaRequest<'_>) -> Result<Draft, Rejection> {
-    let _ = (scope, request);
-    Err(Rejection::new(crate::protocol::ERROR))
-}
-
-/// ms, second half: the draft is full, store it and answer.
-pub fn finish(scope: Scope<'_>, request: &MetaRequest<'_>, draft: Draft, output: &mut Output) {
-    let _ = (scope, request, draft);
-    output.line(crate::protocol::ERROR);
-}
+#[cfg(test)]
+mod tests;

@@ -41,21 +41,19 @@ pub enum Verb {
     Debug,
 }
 
-/// What the flag `M` chooses among.
+/// How ms stores: what its flag `M` chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// ms: store whatever there is. ma: increment. The mode when there is no `M`.
-    Default,
-    /// ms `ME`: store if there is nothing.
+    /// `MS`, and the mode without `M`: whatever there is.
+    Set,
+    /// `ME`: if there is nothing.
     Add,
-    /// ms `MR`: store if there is something.
+    /// `MR`: if there is something.
     Replace,
-    /// ms `MA`
+    /// `MA`
     Append,
-    /// ms `MP`
+    /// `MP`
     Prepend,
-    /// ma `MD` or `M-`
-    Decrement,
 }
 
 /// One meta command, understood.
@@ -63,8 +61,10 @@ pub enum Mode {
 pub struct MetaRequest<'b> {
     /// Which command.
     pub verb: Verb,
-    /// `M`
+    /// ms: `M`. [`Mode::Set`] for other commands.
     pub mode: Mode,
+    /// ma: `MD` or `M-` rather than `MI` or `M+`.
+    pub decrement: bool,
     /// The letters of the flags that are there.
     pub flags: FlagSet,
     /// The key as on the line: 1 to 250 bytes.
@@ -89,13 +89,18 @@ pub struct MetaRequest<'b> {
     pub delta: u64,
     /// ma `J`: the value of a counter that `N` creates. 0 without it.
     pub initial: u64,
+    /// Whether there is an opaque that is too long to be returned. Not an error of the line: what is told first
+    /// is up to the command.
+    pub opaque_too_long: bool,
 }
 
 impl<'b> MetaRequest<'b> {
     const fn new(verb: Verb, word: &'b [u8], text: &'b [u8]) -> Self {
         Self {
             verb,
-            mode: Mode::Default,
+            mode: Mode::Set,
+            decrement: false,
+            opaque_too_long: false,
             flags: FlagSet::of(&[]),
             word,
             text,
@@ -153,10 +158,5 @@ impl<'b> MetaRequest<'b> {
     /// The flags in the order in which they were written, letter and argument.
     pub const fn flag_words(&self) -> FlagWords<'b> {
         FlagWords::new(self.text)
-    }
-
-    /// Whether there is an opaque too long to be returned.
-    pub fn opaque_too_long(&self) -> bool {
-        self.has(b'O') && self.flag_words().any(|word| word[0] == b'O' && word.len() > OPAQUE_MAX)
     }
 }

@@ -5,7 +5,7 @@
 //! skipped. The single pass here keeps that order: it goes on to the end of the line whatever it has found.
 
 use super::base64::KeyBuffer;
-use super::{KEY_MAX, MetaRequest, Mode, Verb};
+use super::{KEY_MAX, MetaRequest, Mode, OPAQUE_MAX, Verb};
 use crate::protocol::number::{parse_i32, parse_u32, parse_u64};
 use crate::protocol::{BAD_FORMAT, ERROR, Rejection};
 
@@ -87,9 +87,9 @@ fn read_arith(request: &mut MetaRequest<'_>) -> Result<(), Rejection> {
         Err(Fault::Flags(_)) => return Err(Rejection::new(BAD_ARITH_FLAG)),
         Ok(()) => {}
     }
-    request.mode = match mode_letter(request) {
-        None | Some(b'I' | b'+') => Mode::Default,
-        Some(b'D' | b'-') => Mode::Decrement,
+    request.decrement = match mode_letter(request) {
+        None | Some(b'I' | b'+') => false,
+        Some(b'D' | b'-') => true,
         Some(_) => return Err(Rejection::new(BAD_ARITH_MODE)),
     };
     Ok(())
@@ -187,8 +187,9 @@ fn read_flag(request: &mut MetaRequest<'_>, word: &[u8]) -> Result<(), BadFlag> 
     }
     let token = BadFlag::Argument(BAD_TOKEN);
     match letter {
-        b'O' | b'P' | b'L' | b'k' | b's' | b't' | b'c' | b'f' | b'v' | b'h' | b'l' | b'u'
-        | b'q' | b'x' | b'I' | b'M' => {}
+        b'P' | b'L' | b'k' | b's' | b't' | b'c' | b'f' | b'v' | b'h' | b'l' | b'u' | b'q'
+        | b'x' | b'I' | b'M' => {}
+        b'O' => request.opaque_too_long = word.len() > OPAQUE_MAX,
         b'b' => {
             // Too long a key is an error of its own, and told before this one.
             let text = &request.word[..request.word.len().min(KEY_MAX)];
@@ -221,7 +222,7 @@ fn mode_letter(request: &MetaRequest<'_>) -> Option<u8> {
 #[inline]
 fn choose_set_mode(request: &mut MetaRequest<'_>) -> Result<(), Fault> {
     request.mode = match mode_letter(request) {
-        None | Some(b'S') => Mode::Default,
+        None | Some(b'S') => Mode::Set,
         Some(b'E') => Mode::Add,
         Some(b'A') => Mode::Append,
         Some(b'P') => Mode::Prepend,
@@ -263,7 +264,8 @@ mod tests {
         let request = read("ma k").unwrap();
         assert_eq!((request.compare(), request.new_cas(), request.value_len()), (None, None, None));
         assert_eq!((request.exptime, request.delta, request.initial), (0, 1, 0));
-        assert_eq!(request.mode, Mode::Default);
+        assert_eq!(request.mode, Mode::Set);
+        assert!(!request.decrement);
     }
 
     #[test]
@@ -318,10 +320,10 @@ mod tests {
     #[test]
     fn modes_are_one_letter() {
         assert_eq!(read("ms k 1 MA").unwrap().mode, Mode::Append);
-        assert_eq!(read("ms k 1 MSx").unwrap().mode, Mode::Default);
+        assert_eq!(read("ms k 1 MSx").unwrap().mode, Mode::Set);
         assert_eq!(refused("ms k 1 MZ"), (BAD_SET_MODE, 3));
         assert_eq!(refused("ms k 1 M"), (BAD_SET_MODE, 3));
-        assert_eq!(read("ma k M-").unwrap().mode, Mode::Decrement);
+        assert!(read("ma k M-").unwrap().decrement && !read("ma k M+").unwrap().decrement);
         assert_eq!(refused("ma k MA").0, BAD_ARITH_MODE);
         assert!(read("mg k MZ").is_ok(), "of no concern to mg");
     }

@@ -1,0 +1,183 @@
+//! mg: looks up one item, and with `N`, `R` and `T` lets one client among many win the right to recache it.
+
+use super::reply;
+use crate::clock::RelTime;
+use crate::command::{Output, Scope, watch};
+use crate::engine::{ItemRef, Key, Lookup, StoreHow, StoreMode, Stored};
+use crate::protocol::meta::{FlagSet, MetaRequest, OPAQUE_TOO_LONG};
+
+/// Flags that show or change what counting the access would change first (memcached's "locked" lookups), and `u`,
+/// which does not count it at all.
+const PEEK: FlagSet = FlagSet::of(b"NTRlhu");
+
+/// Whether a lookup came to its end.
+enum Outcome {
+    Done,
+    /// The item was replaced while it was being changed.
+    Again,
+}
+
+/// Runs mg.
+pub fn get(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &mut Output) {
+    // Each further round means that another client has stored the key in between, which is rare and ends.
+    while let Outcome::Again = get_once(scope, request, key, output) {}
+}
+
+#[inline]
+fn get_once(
+    scope: Scope<'_>,
+    request: &MetaRequest<'_>,
+    key: Key<'_>,
+    output: &mut Output,
+) -> Outcome {
+    let lookup = match request.flags.has_any(PEEK) {
+        true => scope.session.peek(key),
+        false => scope.session.get(key),
+    };
+    watch::fetch(scope.worker, scope.cfd, key.bytes, &lookup);
+    if let Lookup::Hit(item) = lookup {
+        return hit(scope, request, item, false, output);
+    }
+    scope.count_absence(&lookup);
+    if request.has(b'N') {
+        match vivify(scope, request, key) {
+            Stored::Stored(item) => return hit(scope, request, item, true, output),
+            Stored::NotStored => return Outcome::Again,
+            // There is no memory: as if it had not been asked for.
+            _ => {}
+        }
+    }
+    miss(scope, request, key, output);
+    Outcome::Done
+}
+
+/// Puts an empty item in place of a missing one, its token already won by this client.
+#[cold]
+fn vivify<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Stored<'s> {
+    let deadline = scope.deadline(request.vivify);
+    let Ok(mut draft) = scope.session.draft(key, 0, 0, deadline) else {
+        return Stored::OutOfMemory;
+    };
+    draft.set_token_sent();
+    if let Some(cas) = request.new_cas() {
+        draft.set_cas(cas);
+    }
+    // memcached forgets this here and then returns the raw bytes of the key, line ends and all.
+    if request.has(b'b') {
+        draft.set_key_is_binary();
+    }
+    let how = StoreHow { mode: StoreMode::Add, compare: None, invalidate: false };
+    scope.session.store(draft, how)
+}
+
+fn miss(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &mut Output) {
+    scope.counters().cmd_get.bump();
+    scope.counters().get_misses.bump();
+    if request.opaque_too_long {
+        output.line(OPAQUE_TOO_LONG);
+    } else if !request.quiet() {
+        reply::plain(output, b"EN", request, key.bytes);
+    }
+}
+
+/// Answers from `item`, which `N` has `created` or which was there.
+#[inline]
+fn hit(
+    scope: Scope<'_>,
+    request: &MetaRequest<'_>,
+    item: ItemRef<'_>,
+    created: bool,
+    output: &mut Output,
+) -> Outcome {
+    let exptime = if created { 0 } else { item.exptime() };
+    if request.has(b'T') && !item.set_exptime(scope.deadline(request.exptime)) {
+        return Outcome::Again;
+    }
+    if request.opaque_too_long {
+        output.line(OPAQUE_TOO_LONG);
+        return Outcome::Done;
+    }
+    let with_value = request.has(b'v') && request.compare() != Some(item.cas());
+    output.reserve(reply::LINE_MAX);
+    if with_value {
+        output.push(b"VA ");
+        output.number(item.value().len() as u64);
+    } else {
+        output.push(b"HD");
+    }
+    let recache = item_flags(scope, request, item, exptime, created, output);
+    tokens(item, recache, created, output);
+    output.push(reply::END);
+    if with_value {
+        output.value(item);
+        output.push(reply::END);
+    }
+    if request.flags.has_any(PEEK) && !request.has(b'u') {
+        scope.session.access(item);
+    }
+    count_hit(scope, request.has(b'T'));
+    Outcome::Done
+}
+
+/// Appends the flags that were asked for; returns whether the remaining time is below `R`.
+#[inline]
+fn item_flags(
+    scope: Scope<'_>,
+    request: &MetaRequest<'_>,
+    item: ItemRef<'_>,
+    mut exptime: RelTime,
+    created: bool,
+    output: &mut Output,
+) -> bool {
+    let now = scope.session.now();
+    let mut recache = false;
+    for word in request.flag_words() {
+        match word[0] {
+            b's' => reply::number(output, b's', item.value().len() as u64),
+            b'c' => reply::number(output, b'c', item.cas()),
+            b'f' => reply::number(output, b'f', item.flags().into()),
+            b'k' => reply::key(output, item.key(), item.key_is_binary()),
+            b'O' => reply::opaque(output, word),
+            b't' => reply::ttl(output, exptime, now),
+            b'l' => {
+                reply::number(output, b'l', now.saturating_sub(item.last_access()).into());
+            }
+            b'h' => reply::number(output, b'h', item.fetched().into()),
+            b'T' => exptime = scope.deadline(request.exptime),
+            b'N' if created => exptime = scope.deadline(request.vivify),
+            b'R' => {
+                recache = !created && exptime != 0 && exptime < scope.deadline(request.recache);
+            }
+            _ => {}
+        }
+    }
+    recache
+}
+
+/// Appends `Z` if another client has won the token before, `X` if the item is stale, `W` if this client wins.
+fn tokens(item: ItemRef<'_>, recache: bool, created: bool, output: &mut Output) {
+    let stale = item.stale();
+    // The token of an item that this client has created is its own.
+    let won = created || (recache || stale) && item.win_token();
+    if !won && item.token_sent() {
+        output.push(b" Z");
+    }
+    if stale {
+        output.push(b" X");
+    }
+    if won {
+        output.push(b" W");
+    }
+}
+
+#[inline]
+fn count_hit(scope: Scope<'_>, touched: bool) {
+    let counters = scope.counters();
+    if touched {
+        counters.cmd_touch.bump();
+        counters.touch_hits.bump();
+    } else {
+        counters.cmd_get.bump();
+        counters.get_hits.bump();
+    }
+}
