@@ -29,8 +29,9 @@
 //! | 0 | `sync`, `clock`, `stats`, `units` | nothing of Volt |
 //!
 //! One outside crate, one door: tokio only in `server` and `node`; crossbeam-epoch only in `engine::reclaim`;
-//! the allocator only in `engine::memory`; lexopt only in `config::cli`. `protocol`, `engine` and `command`
-//! are synchronous: they do no I/O and can be tested without a runtime.
+//! the allocator only in `engine::memory`; the config crate only in `config`, tracing-subscriber in
+//! `config::logging`. `protocol`, `engine` and `command` are synchronous: they do no I/O and can be tested
+//! without a runtime.
 //!
 //! ## The path of a request
 //!

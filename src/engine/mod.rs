@@ -10,7 +10,10 @@ use std::sync::Arc;
 pub const KEY_MAX: usize = 250;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyKind { Lru, Lfu }
+pub enum PolicyKind {
+    Lru,
+    Lfu,
+}
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -26,11 +29,19 @@ pub struct Options {
     /// `false` with `-C`: every cas unique is 0.
     pub use_cas: bool,
 }
-impl Default for Options { fn default() -> Self { unimplemented!() } }
+impl Default for Options {
+    fn default() -> Self {
+        unimplemented!()
+    }
+}
 
 /// Why something left the cache without being asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal { Evicted, Expired, Flushed }
+pub enum Removal {
+    Evicted,
+    Expired,
+    Flushed,
+}
 
 /// Told of what the engine removes by itself; must be quick, is called on the data path. (watch evictions)
 pub trait Observer: Send + Sync {
@@ -58,38 +69,73 @@ pub struct EngineStats {
 }
 
 /// The shared cache. Operations go through a per-thread [`Handle`].
-pub struct Engine { _p: () }
+pub struct Engine {
+    _p: (),
+}
 impl Engine {
-    pub fn new(options: Options, clock: Arc<Clock>, counters: Arc<Registry>) -> Arc<Self> { unimplemented!() }
+    pub fn new(options: Options, clock: Arc<Clock>, counters: Arc<Registry>) -> Arc<Self> {
+        unimplemented!()
+    }
     /// Install the observer (at most once, before serving).
-    pub fn set_observer(&self, observer: Arc<dyn Observer>) { unimplemented!() }
-    pub fn handle(self: &Arc<Self>) -> Handle { unimplemented!() }
-    pub fn clock(&self) -> &Clock { unimplemented!() }
-    pub fn options(&self) -> &Options { unimplemented!() }
-    pub fn stats(&self) -> EngineStats { unimplemented!() }
+    pub fn set_observer(&self, observer: Arc<dyn Observer>) {
+        unimplemented!()
+    }
+    pub fn handle(self: &Arc<Self>) -> Handle {
+        unimplemented!()
+    }
+    pub fn clock(&self) -> &Clock {
+        unimplemented!()
+    }
+    pub fn options(&self) -> &Options {
+        unimplemented!()
+    }
+    pub fn stats(&self) -> EngineStats {
+        unimplemented!()
+    }
     /// `cache_memlimit`.
-    pub fn set_memory_limit(&self, bytes: usize) { unimplemented!() }
-    pub fn item_size_max(&self) -> usize { unimplemented!() }
+    pub fn set_memory_limit(&self, bytes: usize) {
+        unimplemented!()
+    }
+    pub fn item_size_max(&self) -> usize {
+        unimplemented!()
+    }
     /// Buffers outside the engine (connections) report growth and shrinkage here so that they count against the limit.
-    pub fn charge_buffers(&self, delta: isize) { unimplemented!() }
+    pub fn charge_buffers(&self, delta: isize) {
+        unimplemented!()
+    }
     /// `flush_all`: everything stored before this call is gone.
-    pub fn flush(&self) { unimplemented!() }
+    pub fn flush(&self) {
+        unimplemented!()
+    }
     /// `flush_all delay`: at relative time `when`, everything stored before then is gone.
-    pub fn flush_at(&self, when: RelTime) { unimplemented!() }
+    pub fn flush_at(&self, when: RelTime) {
+        unimplemented!()
+    }
 }
 
 /// One thread's way into the engine: its epoch participant and its counters. Neither Send nor Sync.
-pub struct Handle { _p: PhantomData<*mut ()> }
+pub struct Handle {
+    _p: PhantomData<*mut ()>,
+}
 impl Handle {
-    pub fn engine(&self) -> &Arc<Engine> { unimplemented!() }
-    pub fn counters(&self) -> &Counters { unimplemented!() }
+    pub fn engine(&self) -> &Arc<Engine> {
+        unimplemented!()
+    }
+    pub fn counters(&self) -> &Counters {
+        unimplemented!()
+    }
     /// Pins the epoch. Keep it for one bounded batch, never across an await.
-    pub fn pin(&self) -> Session<'_> { unimplemented!() }
+    pub fn pin(&self) -> Session<'_> {
+        unimplemented!()
+    }
 }
 
 /// A key with its hash. `Session::key` makes it.
 #[derive(Debug, Clone, Copy)]
-pub struct Key<'k> { pub bytes: &'k [u8], pub hash: u64 }
+pub struct Key<'k> {
+    pub bytes: &'k [u8],
+    pub hash: u64,
+}
 
 /// The outcome of a lookup.
 #[derive(Clone, Copy)]
@@ -104,67 +150,130 @@ pub enum Lookup<'s> {
 
 /// A live item, readable while the session is pinned. Immutable apart from exptime, access time, fetched, token.
 #[derive(Clone, Copy)]
-pub struct ItemRef<'s> { _p: PhantomData<&'s ()> }
+pub struct ItemRef<'s> {
+    _p: PhantomData<&'s ()>,
+}
 impl<'s> ItemRef<'s> {
-    pub fn key(&self) -> &'s [u8] { unimplemented!() }
-    pub fn value(&self) -> &'s [u8] { unimplemented!() }
+    pub fn key(&self) -> &'s [u8] {
+        unimplemented!()
+    }
+    pub fn value(&self) -> &'s [u8] {
+        unimplemented!()
+    }
     /// Client flags.
-    pub fn flags(&self) -> u32 { unimplemented!() }
+    pub fn flags(&self) -> u32 {
+        unimplemented!()
+    }
     /// The cas unique a client sees (0 with `-C`).
-    pub fn cas(&self) -> u64 { unimplemented!() }
+    pub fn cas(&self) -> u64 {
+        unimplemented!()
+    }
     /// Relative deadline, 0 for never.
-    pub fn exptime(&self) -> RelTime { unimplemented!() }
+    pub fn exptime(&self) -> RelTime {
+        unimplemented!()
+    }
     /// Relative time of the last access.
-    pub fn last_access(&self) -> RelTime { unimplemented!() }
+    pub fn last_access(&self) -> RelTime {
+        unimplemented!()
+    }
     /// Whether it was fetched since it was stored.
-    pub fn fetched(&self) -> bool { unimplemented!() }
+    pub fn fetched(&self) -> bool {
+        unimplemented!()
+    }
     /// Marked stale by `md I` (or `ms I` with a lower cas).
-    pub fn stale(&self) -> bool { unimplemented!() }
+    pub fn stale(&self) -> bool {
+        unimplemented!()
+    }
     /// Whether some client has won the right to recache it.
-    pub fn token_sent(&self) -> bool { unimplemented!() }
+    pub fn token_sent(&self) -> bool {
+        unimplemented!()
+    }
     /// Stored with a base64 key (meta flag b): listings encode it again.
-    pub fn key_is_binary(&self) -> bool { unimplemented!() }
+    pub fn key_is_binary(&self) -> bool {
+        unimplemented!()
+    }
     /// Bytes this item is charged for: the allocator's real size.
-    pub fn size(&self) -> usize { unimplemented!() }
+    pub fn size(&self) -> usize {
+        unimplemented!()
+    }
     /// Marks the token as sent; `true` for the one caller that did it.
-    pub fn win_token(&self) -> bool { unimplemented!() }
+    pub fn win_token(&self) -> bool {
+        unimplemented!()
+    }
     /// Changes the deadline and nothing else (meta T). `false` if the item was replaced meanwhile: look it up again.
-    pub fn set_exptime(&self, exptime: RelTime) -> bool { unimplemented!() }
+    pub fn set_exptime(&self, exptime: RelTime) -> bool {
+        unimplemented!()
+    }
     /// For large values: a counted hold on the item that outlives the session (Send); `None` for small ones,
     /// which are to be copied.
-    pub fn hold(&self) -> Option<Held> { unimplemented!() }
+    pub fn hold(&self) -> Option<Held> {
+        unimplemented!()
+    }
 }
 
 /// A counted hold on a large item's value, for a reply that is written piece by piece.
-pub struct Held { _p: () }
-impl Held { pub fn value(&self) -> &[u8] { unimplemented!() } }
+pub struct Held {
+    _p: (),
+}
+impl Held {
+    pub fn value(&self) -> &[u8] {
+        unimplemented!()
+    }
+}
 unsafe impl Send for Held {}
 
 /// An unpublished item: key, flags, exptime set; the value is for the owner to fill. Send; may live across awaits.
-pub struct Draft { _p: () }
+pub struct Draft {
+    _p: (),
+}
 impl Draft {
-    pub fn key(&self) -> &[u8] { unimplemented!() }
-    pub fn value(&self) -> &[u8] { unimplemented!() }
+    pub fn key(&self) -> &[u8] {
+        unimplemented!()
+    }
+    pub fn value(&self) -> &[u8] {
+        unimplemented!()
+    }
     /// The value's bytes, zeroed or not: they are initialised memory.
-    pub fn value_mut(&mut self) -> &mut [u8] { unimplemented!() }
-    pub fn exptime(&self) -> RelTime { unimplemented!() }
+    pub fn value_mut(&mut self) -> &mut [u8] {
+        unimplemented!()
+    }
+    pub fn exptime(&self) -> RelTime {
+        unimplemented!()
+    }
     /// Meta E: the cas unique that the stored item will show.
-    pub fn set_cas(&mut self, cas: u64) { unimplemented!() }
-    pub fn set_stale(&mut self) { unimplemented!() }
-    pub fn set_token_sent(&mut self) { unimplemented!() }
-    pub fn set_key_is_binary(&mut self) { unimplemented!() }
+    pub fn set_cas(&mut self, cas: u64) {
+        unimplemented!()
+    }
+    pub fn set_stale(&mut self) {
+        unimplemented!()
+    }
+    pub fn set_token_sent(&mut self) {
+        unimplemented!()
+    }
+    pub fn set_key_is_binary(&mut self) {
+        unimplemented!()
+    }
 }
 unsafe impl Send for Draft {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal { TooLarge, OutOfMemory }
+pub enum Refusal {
+    TooLarge,
+    OutOfMemory,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreMode {
-    Set, Add, Replace,
+    Set,
+    Add,
+    Replace,
     /// `vivify`: store the data as a new item when there is none.
-    Append { vivify: bool },
-    Prepend { vivify: bool },
+    Append {
+        vivify: bool,
+    },
+    Prepend {
+        vivify: bool,
+    },
 }
 
 /// What a store asks for beyond its data.
@@ -198,9 +307,19 @@ pub struct Arith {
     /// Meta T: the new deadline (already relative).
     pub exptime: Option<RelTime>,
 }
-pub enum ArithResult<'s> { Done { value: u64, item: ItemRef<'s> }, NotFound, NonNumeric, Exists, OutOfMemory }
+pub enum ArithResult<'s> {
+    Done { value: u64, item: ItemRef<'s> },
+    NotFound,
+    NonNumeric,
+    Exists,
+    OutOfMemory,
+}
 
-pub enum Removed<'s> { Removed(ItemRef<'s>), NotFound, Exists }
+pub enum Removed<'s> {
+    Removed(ItemRef<'s>),
+    NotFound,
+    Exists,
+}
 
 /// Meta md with I and/or x: what to do to the item in place of removing it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -220,30 +339,69 @@ pub struct Invalidate {
 pub struct Cursor(pub u64);
 
 /// A pinned epoch: the window in which items can be read and changed.
-pub struct Session<'h> { _p: PhantomData<&'h ()> }
+pub struct Session<'h> {
+    _p: PhantomData<&'h ()>,
+}
 impl<'h> Session<'h> {
-    pub fn counters(&self) -> &Counters { unimplemented!() }
-    pub fn now(&self) -> RelTime { unimplemented!() }
-    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> { unimplemented!() }
+    pub fn counters(&self) -> &Counters {
+        unimplemented!()
+    }
+    pub fn now(&self) -> RelTime {
+        unimplemented!()
+    }
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        unimplemented!()
+    }
     /// Starts loading the key's bucket into the cache.
     pub fn prefetch(&self, key: &Key<'_>) {}
     /// Starts loading the first item of the key's bucket; call some time after `prefetch`.
     pub fn prefetch_item(&self, key: &Key<'_>) {}
     /// Looks up without counting as an access: nothing is written.
-    pub fn peek(&self, key: Key<'_>) -> Lookup<'_> { unimplemented!() }
+    pub fn peek(&self, key: Key<'_>) -> Lookup<'_> {
+        unimplemented!()
+    }
     /// Looks up and counts as an access (recency, frequency, fetched). Bumps no `stats` counters: the command layer does.
-    pub fn get(&self, key: Key<'_>) -> Lookup<'_> { unimplemented!() }
+    pub fn get(&self, key: Key<'_>) -> Lookup<'_> {
+        unimplemented!()
+    }
     /// Counts an access on an item that was peeked.
-    pub fn access(&self, item: ItemRef<'_>) { unimplemented!() }
+    pub fn access(&self, item: ItemRef<'_>) {
+        unimplemented!()
+    }
     /// Changes the deadline and counts as an access (touch, gat).
-    pub fn touch(&self, key: Key<'_>, exptime: RelTime) -> Lookup<'_> { unimplemented!() }
+    pub fn touch(&self, key: Key<'_>, exptime: RelTime) -> Lookup<'_> {
+        unimplemented!()
+    }
     /// Memory for a new item; evicts as needed. On TooLarge/OutOfMemory the caller removes the old value as memcached does (`unlink`).
-    pub fn draft(&self, key: Key<'_>, value_len: usize, flags: u32, exptime: RelTime) -> Result<Draft, Refusal> { unimplemented!() }
-    pub fn store(&self, draft: Draft, how: StoreHow) -> Stored<'_> { unimplemented!() }
-    pub fn arith(&self, key: Key<'_>, arith: Arith) -> ArithResult<'_> { unimplemented!() }
-    pub fn delete(&self, key: Key<'_>, compare: Option<u64>) -> Removed<'_> { unimplemented!() }
-    pub fn invalidate(&self, key: Key<'_>, how: Invalidate) -> Stored<'_> { unimplemented!() }
+    pub fn draft(
+        &self,
+        key: Key<'_>,
+        value_len: usize,
+        flags: u32,
+        exptime: RelTime,
+    ) -> Result<Draft, Refusal> {
+        unimplemented!()
+    }
+    pub fn store(&self, draft: Draft, how: StoreHow) -> Stored<'_> {
+        unimplemented!()
+    }
+    pub fn arith(&self, key: Key<'_>, arith: Arith) -> ArithResult<'_> {
+        unimplemented!()
+    }
+    pub fn delete(&self, key: Key<'_>, compare: Option<u64>) -> Removed<'_> {
+        unimplemented!()
+    }
+    pub fn invalidate(&self, key: Key<'_>, how: Invalidate) -> Stored<'_> {
+        unimplemented!()
+    }
     /// Visits live items in table order from `cursor`, at most about `max` of them; the next cursor, or None at the end.
     /// Each item that stays for the whole scan is visited exactly once. Also visits expired/flushed? No: live only.
-    pub fn scan(&self, cursor: Cursor, max: usize, visit: &mut dyn FnMut(ItemRef<'_>)) -> Option<Cursor> { unimplemented!() }
+    pub fn scan(
+        &self,
+        cursor: Cursor,
+        max: usize,
+        visit: &mut dyn FnMut(ItemRef<'_>),
+    ) -> Option<Cursor> {
+        unimplemented!()
+    }
 }

@@ -1,0 +1,332 @@
+//! The command line: memcached's flags, and the few that are Volt's own.
+//!
+//! [`FLAGS`] is the whole of it, one line a flag: most give a setting a value, some do nothing here and say so
+//! in the log, and what would promise something that Volt does not do is refused. The words of `-o` are in
+//! [`extended`](super::extended). Flags are read in order as memcached reads them, so `-h` after a wrong flag
+//! is not reached. Checks of values that a file can also give are in [`assemble`](super::assemble).
+//!
+//! Numbers are read as `atoi` reads them, since `-m 64m` is in many a script: what follows the number is
+//! ignored with a notice. What has no number at all is an error, where memcached makes a 0 of it.
+
+use super::error::Error;
+use super::extended;
+use super::getopt::{Flag, Takes, Words};
+use super::help;
+use super::layers::Layers;
+use crate::command;
+use ::config::ValueKind;
+use std::path::PathBuf;
+
+/// What the command line says.
+#[derive(Debug, Default)]
+pub(super) struct CommandLine {
+    /// Settings in the order given: key, value, and the words that gave it.
+    pub(super) settings: Vec<(&'static str, ValueKind, String)>,
+    /// What `stats settings` shows of flags that do nothing else.
+    pub(super) shown: command::options::Options,
+    /// What is worth a line in the log.
+    pub(super) notices: Vec<String>,
+    /// The settings file to read.
+    pub(super) file: Option<PathBuf>,
+    /// A text to print in place of serving.
+    pub(super) print: Option<String>,
+    /// How many `-v`.
+    pub(super) verbosity: u32,
+    /// `debugtime` and its like are answered; only tests ask for it.
+    pub(super) debug_commands: bool,
+    /// `-p` was given.
+    tcp_given: bool,
+    /// `-U` was given, and named a port.
+    udp_port: Option<i64>,
+    /// `-U` was given.
+    udp_given: bool,
+}
+
+/// What a flag or a word of `-o` does.
+pub(super) enum Meaning {
+    /// Gives the setting its text.
+    Text(&'static str),
+    /// Gives the setting a truth.
+    Switch(&'static str, bool),
+    /// Gives the setting a number, times so many.
+    Number(&'static str, i64),
+    /// Does nothing here, for this reason.
+    NoEffect(&'static str),
+    /// Promises what Volt does not do: this error, with this exit code.
+    Refused(&'static str, u8),
+    /// Anything else; told how the flag was written, and its value.
+    Call(fn(&mut CommandLine, &str, &str) -> Result<(), Error>),
+}
+
+use Meaning::{Call, NoEffect, Number, Refused, Switch, Text};
+use Takes::{Maybe, Nothing, Value};
+
+const fn flag(short: char, long: &'static str, takes: Takes, meaning: Meaning) -> Flag<Meaning> {
+    Flag { short: Some(short), long: Some(long), takes, spelled_out: false, meaning }
+}
+
+const fn own(long: &'static str, meaning: Meaning) -> Flag<Meaning> {
+    Flag { short: None, long: Some(long), takes: Value, spelled_out: true, meaning }
+}
+
+/// Why there are no slabs.
+pub(super) const SLABS: &str = "there are no slab classes, items are allocated by their own size";
+
+static FLAGS: &[Flag<Meaning>] = &[
+    flag('p', "port", Value, Call(CommandLine::port)),
+    flag('U', "udp-port", Value, Call(CommandLine::udp_port)),
+    flag('s', "unix-socket", Value, Text("server.unix_socket")),
+    flag('a', "unix-mask", Value, Text("server.unix_mask")),
+    flag('A', "enable-shutdown", Nothing, Switch("commands.shutdown", true)),
+    flag('l', "listen", Value, Call(CommandLine::listen)),
+    flag('d', "daemon", Nothing, Switch("process.daemon", true)),
+    flag('r', "enable-coredumps", Nothing, Switch("process.core_dumps", true)),
+    flag('u', "user", Value, Text("process.user")),
+    flag('m', "memory-limit", Value, Number("memory.limit", 1 << 20)),
+    flag('M', "disable-evictions", Nothing, Switch("memory.evictions", false)),
+    flag('c', "conn-limit", Value, Number("server.conn_limit", 1)),
+    flag('k', "lock-memory", Nothing, Switch("process.lock_memory", true)),
+    flag('v', "verbose", Maybe, Call(CommandLine::verbose)),
+    flag('h', "help", Nothing, Call(CommandLine::help)),
+    flag('i', "license", Nothing, Call(CommandLine::license)),
+    flag('V', "version", Nothing, Call(CommandLine::version)),
+    flag('P', "pidfile", Value, Text("process.pid_file")),
+    flag('f', "slab-growth-factor", Value, Call(CommandLine::growth_factor)),
+    flag('n', "slab-min-size", Value, Call(CommandLine::chunk_size)),
+    flag('L', "enable-largepages", Nothing, NoEffect("large pages are the allocator's business")),
+    Flag { long: None, ..flag('D', "", Value, Call(CommandLine::prefix_delimiter)) },
+    flag('t', "threads", Value, Number("server.threads", 1)),
+    flag('R', "max-reqs-per-event", Value, Number("server.max_reqs_per_event", 1)),
+    flag('C', "disable-cas", Nothing, Switch("commands.cas", false)),
+    flag('b', "listen-backlog", Value, Number("server.backlog", 1)),
+    flag('B', "protocol", Value, Call(CommandLine::protocol)),
+    flag('I', "max-item-size", Value, Call(CommandLine::item_size_max)),
+    flag('S', "enable-sasl", Nothing, Refused("This server is not built with SASL support.", 64)),
+    flag('F', "disable-flush-all", Nothing, Switch("commands.flush_all", false)),
+    flag('X', "disable-dumping", Nothing, Switch("commands.dump", false)),
+    flag('W', "disable-watch", Nothing, Switch("commands.watch", false)),
+    flag('Y', "auth-file", Value, Text("server.auth_file")),
+    flag('e', "memory-file", Value, Refused("This server has no memory file support.", 64)),
+    flag('Z', "enable-ssl", Nothing, Refused("This server is not built with TLS support.", 64)),
+    flag('o', "extended", Value, Call(extended::read)),
+    flag('N', "napi-ids", Value, Call(CommandLine::napi_ids)),
+    own("config", Call(CommandLine::config)),
+    own("policy", Text("memory.policy")),
+];
+
+impl CommandLine {
+    /// Reads the command line `words`, of which the first is how the program was called.
+    pub(super) fn read(words: impl IntoIterator<Item = String>) -> Result<Self, Error> {
+        let mut words = words.into_iter();
+        let program = words.next().unwrap_or_default();
+        let mut line = Self::default();
+        for given in Words::new(FLAGS, words) {
+            let (written, flag, value) = given
+                // The second line is what memcached adds to getopt's.
+                .map_err(|wrong| {
+                    Error::flag(format!("{program}: {wrong}\nIllegal argument \"?\""))
+                })?;
+            let value = value.unwrap_or_default();
+            line.act(&flag.meaning, &written, value.trim_ascii_start())?;
+            if line.print.is_some() {
+                break;
+            }
+        }
+        line.move_tcp_with_udp();
+        Ok(line)
+    }
+
+    /// Does what a flag means.
+    pub(super) fn act(
+        &mut self,
+        meaning: &Meaning,
+        written: &str,
+        value: &str,
+    ) -> Result<(), Error> {
+        match *meaning {
+            Text(key) => self.set(key, value, written, value),
+            Switch(key, truth) => self.set(key, truth, written, ""),
+            Number(key, scale) => {
+                let number = self.number(written, value)?;
+                let Some(scaled) = number.checked_mul(scale) else {
+                    return Err(Error::flag(format!("{written} {value} is too large")));
+                };
+                self.set(key, scaled, written, value);
+            }
+            NoEffect(why) => self.no_effect(written, why),
+            Refused(why, code) => return Err(Error::Flag { message: why.to_owned(), code }),
+            Call(function) => return function(self, written, value),
+        }
+        Ok(())
+    }
+
+    /// Lays the settings on top of the others.
+    pub(super) fn add_to(&self, layers: &mut Layers) {
+        for (key, value, written) in &self.settings {
+            layers.add_flag(key, value.clone(), written);
+        }
+    }
+
+    /// Whether a port was given with one of memcached's flags.
+    pub(super) fn port_given(&self) -> bool {
+        self.tcp_given || self.udp_given
+    }
+
+    /// Gives a setting; the flag was `written` with `text` after it.
+    pub(super) fn set(
+        &mut self,
+        key: &'static str,
+        value: impl Into<ValueKind>,
+        written: &str,
+        text: &str,
+    ) {
+        let gap = if written.ends_with('=') || text.is_empty() { "" } else { " " };
+        let written = format!("{written}{gap}{text}");
+        self.settings.push((key, value.into(), written));
+    }
+
+    /// Notes that a flag is taken and does nothing.
+    pub(super) fn no_effect(&mut self, written: &str, why: &str) {
+        self.notices.push(format!("{} has no effect: {why}", written.trim_end_matches('=')));
+    }
+
+    /// The number at the start of a value.
+    pub(super) fn number(&mut self, written: &str, text: &str) -> Result<i64, Error> {
+        let (number, rest) = leading_number(text)
+            .ok_or_else(|| Error::flag(format!("{written} takes a number, not \"{text}\"")))?;
+        if !rest.is_empty() {
+            self.notices
+                .push(format!("{written} {text} is read as {number}, as memcached reads it"));
+        }
+        Ok(number)
+    }
+
+    fn port(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        self.tcp_given = true;
+        let port = self.number(written, text)?;
+        self.set("server.port", port, written, text);
+        Ok(())
+    }
+
+    fn udp_port(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        let port = self.number(written, text)?;
+        self.udp_given = true;
+        self.udp_port = Some(port).filter(|port| *port != 0);
+        self.set("server.udp_port", port, written, text);
+        Ok(())
+    }
+
+    /// With a UDP port alone, memcached takes the same number for TCP.
+    fn move_tcp_with_udp(&mut self) {
+        if let (Some(port), false) = (self.udp_port, self.tcp_given) {
+            self.set("server.port", port, "-U", &port.to_string());
+        }
+    }
+
+    /// Several `-l` add up.
+    fn listen(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        let before = self.settings.iter().rev().find(|(key, ..)| *key == "server.listen");
+        let all = match before {
+            Some((_, before, _)) => format!("{before},{text}"),
+            None => text.to_owned(),
+        };
+        self.set("server.listen", all.clone(), written, &all);
+        Ok(())
+    }
+
+    fn verbose(&mut self, _: &str, _: &str) -> Result<(), Error> {
+        self.verbosity += 1;
+        Ok(())
+    }
+
+    fn help(&mut self, _: &str, _: &str) -> Result<(), Error> {
+        self.print = Some(help::usage());
+        Ok(())
+    }
+
+    fn license(&mut self, _: &str, _: &str) -> Result<(), Error> {
+        self.print = Some(help::license());
+        Ok(())
+    }
+
+    fn version(&mut self, _: &str, _: &str) -> Result<(), Error> {
+        self.print = Some(help::version());
+        Ok(())
+    }
+
+    fn growth_factor(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        let factor = text.parse().unwrap_or(0.0);
+        if factor <= 1.0 {
+            return Err(Error::flag("Factor must be greater than 1"));
+        }
+        self.shown.growth_factor = factor;
+        self.no_effect(written, SLABS);
+        Ok(())
+    }
+
+    fn chunk_size(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        match u32::try_from(self.number(written, text)?) {
+            Ok(size @ 1..) => self.shown.chunk_size_bytes = size,
+            _ => return Err(Error::flag("Chunk size must be greater than 0")),
+        }
+        self.no_effect(written, SLABS);
+        Ok(())
+    }
+
+    /// The delimiter's first byte counts, and asking for one turns the counting on.
+    fn prefix_delimiter(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        let Some(first) = text.chars().next() else {
+            return Err(Error::flag("No delimiter specified"));
+        };
+        self.set("commands.prefix_delimiter", first.to_string(), written, text);
+        self.set("commands.stats_detail", true, written, text);
+        Ok(())
+    }
+
+    fn protocol(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        match text {
+            "auto" | "ascii" => {
+                self.set("server.protocol", text, written, text);
+                Ok(())
+            }
+            "binary" => Err(Error::usage(
+                "This server does not speak the binary protocol.\n -- -B should be auto or ascii",
+            )),
+            _ => Err(Error::usage(format!(
+                "Invalid value for binding protocol: {text}\n -- should be one of auto or ascii"
+            ))),
+        }
+    }
+
+    /// A number of bytes, or of KiB or MiB with `k` or `m` at the end.
+    fn item_size_max(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        let (digits, scale) = match text.char_indices().next_back() {
+            Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+            Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+            _ => (text, 1),
+        };
+        let number = self.number(written, digits)?.saturating_mul(scale);
+        self.set("memory.item_size_max", number, written, text);
+        Ok(())
+    }
+
+    fn napi_ids(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        if self.number(written, text)? <= 0 {
+            return Err(Error::flag("Maximum number of NAPI IDs must be greater than 0"));
+        }
+        self.no_effect(written, "connections go to the workers in turn");
+        Ok(())
+    }
+
+    fn config(&mut self, _: &str, text: &str) -> Result<(), Error> {
+        self.file = Some(PathBuf::from(text));
+        Ok(())
+    }
+}
+
+/// The number that a text begins with, as `atoi` sees it, and the rest.
+pub(super) fn leading_number(text: &str) -> Option<(i64, &str)> {
+    let sign = usize::from(text.starts_with(['-', '+']));
+    let digits = text[sign..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |n| sign + n);
+    Some((text[..digits].parse().ok()?, &text[digits..]))
+}
