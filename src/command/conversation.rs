@@ -1,19 +1,37 @@
 //! One client's conversation: bytes in, replies out, no I/O.
+//!
+//! The driver shows the input that it has, as often as it likes; the conversation takes whole requests from its
+//! beginning, runs them in order and says what it needs next. Between calls it remembers no more than what the
+//! input no longer shows: half a multi-get, a value on its way, a listing under way. The epoch is pinned for at most
+//! one batch of requests and never after a call has returned.
+//!
+//! A data block that is short, or whole in the input, is copied from there. A longer one is received into the item
+//! it will become: its line is kept, and parsed again when the value is whole.
 
+use super::admin::Listing;
+use super::login::{Login, Step};
+use super::pipeline::{self, Outcome};
+use super::retrieval::{self, Fetch};
+use super::upload::Upload;
 use super::watch::Subscription;
-use super::{Output, Worker};
-use crate::protocol::{self, Parse, Request};
+use super::{Output, Scope, Worker};
+use crate::protocol::{Parse, Words, text};
+
+/// A first byte that no text command begins with: the binary protocol's, which is not spoken here.
+const BINARY_MAGIC: u8 = 0x80;
 
 /// What the driver of a conversation must do next.
 pub enum Next {
-    /// Write the output, read more input, call again.
+    /// Write the output, read more input, call again. The input may be as long as the longest line allowed, so its
+    /// buffer has to grow when it is full.
     Read,
     /// Write the output, read straight into [`Conversation::vacancy`], say so with [`Conversation::filled`], call
-    /// again. Whatever was read beyond the vacancy belongs to the input.
+    /// again. What is read beyond the vacancy belongs to the input.
     ReadValue,
-    /// Write the output out (some of it at least), then call again without reading.
+    /// Write the output out, then call again without reading.
     Write,
-    /// Enough requests for now (`-R`): let other connections run, then call again without reading.
+    /// Enough requests for now (`-R`): let other connections run, then call again without reading. The output
+    /// may wait.
     Yield,
     /// Write the output, then close.
     Close,
@@ -33,44 +51,225 @@ pub struct Progress {
 pub struct Conversation {
     /// The client's socket number, as logs and `stats conns` show it.
     cfd: i32,
+    state: State,
+    /// So many bytes at the beginning of the input are known to have no end of line.
+    scanned: usize,
+    /// Requests run since others last had their turn.
+    served: u32,
+}
+
+/// What the conversation is in the middle of.
+enum State {
+    /// Nothing was received yet.
+    Fresh,
+    /// Not logged in yet.
+    Login(Login),
+    /// Between two requests.
+    Idle,
+    /// In a multi-get: the input goes on with the rest of its keys.
+    Fetching(Fetch),
+    /// Receiving a value.
+    Receiving(Upload),
+    /// Skipping so many bytes of a refused value.
+    Swallowing(usize),
+    /// In the middle of a long answer.
+    Listing(Listing),
 }
 
 impl Conversation {
     /// A new conversation over the connection that logs call `cfd`.
     pub fn new(worker: &Worker, cfd: i32) -> Self {
-        let _ = worker;
-        Self { cfd }
+        let state = match worker.context.auth.required() {
+            true => State::Login(Login::default()),
+            false => State::Fresh,
+        };
+        Self { cfd, state, scanned: 0, served: 0 }
     }
 
     /// Runs the requests in `input`, as many as are whole and allowed, and appends their replies to `output`.
     pub fn advance(&mut self, worker: &Worker, input: &[u8], output: &mut Output) -> Progress {
-        let _ = (worker, self.cfd);
         let mut consumed = 0;
-        loop {
-            let next = match protocol::parse(&input[consumed..]) {
-                Parse::Incomplete => Next::Read,
-                Parse::TooLong => Next::Close,
-                Parse::Request { request, consumed: line } => {
-                    consumed += line;
-                    match request {
-                        Request::Version => output.line("VERSION 1.6.45"),
-                        Request::Quit => return Progress { consumed, next: Next::Close },
-                        _ => output.line(protocol::ERROR),
+        let next = loop {
+            if output.is_full() {
+                break Next::Write;
+            }
+            let rest = &input[consumed..];
+            let (taken, next) = match &mut self.state {
+                State::Idle => self.serve(worker, rest, output),
+                State::Fresh => self.begin(rest),
+                State::Login(_) => self.log_in(worker, rest, output),
+                State::Fetching(_) => self.fetch(worker, rest, output),
+                State::Receiving(_) => self.receive(worker, rest, output),
+                State::Swallowing(_) => self.swallow(rest),
+                State::Listing(listing) => {
+                    if listing.step(worker, output) {
+                        self.state = State::Idle;
                     }
-                    continue;
+                    (0, None)
                 }
             };
-            return Progress { consumed, next };
+            consumed += taken;
+            if let Some(next) = next {
+                break next;
+            }
+        };
+        if !matches!(next, Next::Write) {
+            self.served = 0;
         }
+        Progress { consumed, next }
     }
 
     /// Where the rest of a value is to be received; empty unless the last answer was [`Next::ReadValue`].
     pub fn vacancy(&mut self) -> &mut [u8] {
-        &mut []
+        match &mut self.state {
+            State::Receiving(upload) => upload.vacancy(),
+            _ => &mut [],
+        }
     }
 
     /// Notes that the first `bytes` bytes of the vacancy have been received.
     pub fn filled(&mut self, bytes: usize) {
-        let _ = bytes;
+        if let State::Receiving(upload) = &mut self.state {
+            upload.filled(bytes);
+        }
+    }
+
+    /// The first byte tells whether this is text at all.
+    fn begin(&mut self, input: &[u8]) -> (usize, Option<Next>) {
+        match input.first() {
+            None => (0, Some(Next::Read)),
+            Some(&BINARY_MAGIC) => (0, Some(Next::Close)),
+            Some(_) => {
+                self.state = State::Idle;
+                (0, None)
+            }
+        }
+    }
+
+    fn log_in(
+        &mut self,
+        worker: &Worker,
+        input: &[u8],
+        output: &mut Output,
+    ) -> (usize, Option<Next>) {
+        let State::Login(login) = &mut self.state else { return (0, None) };
+        match login.step(worker, input, output) {
+            Step::Wait => (0, Some(Next::Read)),
+            Step::Close => (0, Some(Next::Close)),
+            Step::Consumed(bytes) => (bytes, None),
+            Step::LoggedIn(bytes) => {
+                self.state = State::Idle;
+                (bytes, None)
+            }
+        }
+    }
+
+    /// Runs one batch of the requests that `input` begins with.
+    fn serve(
+        &mut self,
+        worker: &Worker,
+        input: &[u8],
+        output: &mut Output,
+    ) -> (usize, Option<Next>) {
+        if input.is_empty() {
+            return (0, Some(Next::Read));
+        }
+        let allowed = worker.context.options.reqs_per_event.max(1);
+        if self.served >= allowed {
+            worker.counters().conn_yields.bump();
+            return (0, Some(Next::Yield));
+        }
+        let unseen = input.get(self.scanned..).unwrap_or_default();
+        if self.scanned > 0 && memchr::memchr(b'\n', unseen).is_none() {
+            return self.wait_for_line(input);
+        }
+        self.scanned = 0;
+        let session = worker.handle.pin();
+        let scope = Scope { worker, session: &session, cfd: self.cfd };
+        let batch = pipeline::run(scope, input, allowed - self.served, output);
+        self.served += batch.served;
+        let next = match batch.outcome {
+            Outcome::Done => None,
+            Outcome::WaitForLine => return self.wait_for_line(input),
+            Outcome::WaitForBlock => Some(Next::Read),
+            Outcome::Close => Some(Next::Close),
+            Outcome::Watch(subscription) => Some(Next::Watch(subscription)),
+            Outcome::Fetch(fetch) => self.enter(State::Fetching(fetch)),
+            Outcome::Receive(upload) => self.enter(State::Receiving(upload)),
+            Outcome::Swallow(bytes) => self.enter(State::Swallowing(bytes)),
+            Outcome::List(listing) => self.enter(State::Listing(listing)),
+        };
+        (batch.consumed, next)
+    }
+
+    fn enter(&mut self, state: State) -> Option<Next> {
+        self.state = state;
+        None
+    }
+
+    /// No end of line yet. What was looked at once is not looked at again, however slowly the line arrives.
+    fn wait_for_line(&mut self, input: &[u8]) -> (usize, Option<Next>) {
+        self.scanned = input.len();
+        match text::unfinished(input) {
+            Parse::TooLong => (0, Some(Next::Close)),
+            _ => (0, Some(Next::Read)),
+        }
+    }
+
+    /// Goes on with a multi-get.
+    fn fetch(
+        &mut self,
+        worker: &Worker,
+        input: &[u8],
+        output: &mut Output,
+    ) -> (usize, Option<Next>) {
+        let State::Fetching(fetch) = self.state else { return (0, None) };
+        let Some(end) = memchr::memchr(b'\n', input) else { return (0, Some(Next::Read)) };
+        let line = &input[..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let session = worker.handle.pin();
+        let scope = Scope { worker, session: &session, cfd: self.cfd };
+        match retrieval::fetch_all(scope, fetch, Words::new(line), output) {
+            Some(left) => (line.len() - left.rest().len(), None),
+            None => {
+                self.state = State::Idle;
+                (end + 1, None)
+            }
+        }
+    }
+
+    /// Goes on receiving a value, and stores it when it is whole.
+    fn receive(
+        &mut self,
+        worker: &Worker,
+        input: &[u8],
+        output: &mut Output,
+    ) -> (usize, Option<Next>) {
+        let State::Receiving(upload) = &mut self.state else { return (0, None) };
+        let taken = upload.take(input);
+        if !upload.vacancy().is_empty() {
+            return (taken, Some(Next::ReadValue));
+        }
+        let Some(end_of_line) = input[taken..].first_chunk::<2>() else {
+            return (taken, Some(Next::Read));
+        };
+        let State::Receiving(upload) = std::mem::replace(&mut self.state, State::Idle) else {
+            return (taken, None);
+        };
+        let session = worker.handle.pin();
+        let scope = Scope { worker, session: &session, cfd: self.cfd };
+        upload.finish(scope, end_of_line, output);
+        (taken + 2, None)
+    }
+
+    fn swallow(&mut self, input: &[u8]) -> (usize, Option<Next>) {
+        let State::Swallowing(left) = &mut self.state else { return (0, None) };
+        let taken = input.len().min(*left);
+        *left -= taken;
+        if *left > 0 {
+            return (taken, Some(Next::Read));
+        }
+        self.state = State::Idle;
+        (taken, None)
     }
 }

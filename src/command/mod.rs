@@ -15,11 +15,14 @@ pub mod watch;
 
 mod arithmetic;
 mod conversation;
+mod login;
 mod output;
+mod pipeline;
 mod removal;
 mod retrieval;
 mod scope;
 mod storage;
+mod upload;
 
 pub use context::Context;
 pub use conversation::{Conversation, Next, Progress};

@@ -81,6 +81,9 @@ impl Rejection {
     }
 }
 
+/// The memcached whose behaviour this is; what `version` and `stats` answer, since clients choose by it what they
+/// may use.
+pub const VERSION: &str = "1.6.45";
 /// Longest key, in bytes.
 pub const KEY_MAX: usize = 250;
 /// The reply to a word that no command is named by.

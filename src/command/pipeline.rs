@@ -1,0 +1,296 @@
+//! A batch of requests: looked at ahead, then run in order.
+//!
+//! A client that pipelines, or many keys in one packet, is served like a multi-get: the simple requests that are
+//! whole in the input are parsed first, their keys hashed and their buckets and items prefetched, and then they
+//! are run one after the other, so that their cache misses overlap. Parsing has no effect on anything, so
+//! looking ahead changes no outcome. A request that is more than a data command, or that has not arrived
+//! whole, ends a batch.
+
+use super::admin::{self, Listing};
+use super::retrieval::{self, CHUNK, Fetch};
+use super::upload::{self, Upload, WAIT_MAX};
+use super::watch::Subscription;
+use super::{Output, Scope, arithmetic, meta, removal};
+use crate::engine::Key;
+use crate::protocol::number::parse_u32;
+use crate::protocol::text::Get;
+use crate::protocol::{self, BAD_FORMAT, Parse, Rejection, Request, Tokens, VERSION};
+
+/// Highest level that `verbosity` sets.
+const VERBOSITY_MAX: u32 = 2;
+
+/// What a batch of requests came to.
+pub(super) struct Batch {
+    /// Bytes of the input that are done with.
+    pub consumed: usize,
+    /// Requests run.
+    pub served: u32,
+    /// What ended it.
+    pub outcome: Outcome,
+}
+
+/// What is left to be done after a request.
+pub(super) enum Outcome {
+    /// Nothing: go on with the next one.
+    Done,
+    /// The line is not whole: read more and show it again.
+    WaitForLine,
+    /// The data block is short and not whole: read more and show both again.
+    WaitForBlock,
+    /// The output is full in the middle of a multi-get; the input goes on with its next key.
+    Fetch(Fetch),
+    /// A value is to be received.
+    Receive(Upload),
+    /// So many more bytes of a refused value are to be skipped.
+    Swallow(usize),
+    /// A long answer goes on.
+    List(Listing),
+    /// The connection becomes a watcher's.
+    Watch(Subscription),
+    /// Close the connection.
+    Close,
+}
+
+/// A request in the input.
+struct Item<'b> {
+    request: Request<'b>,
+    /// Where its line begins and ends, and where its data block ends.
+    start: usize,
+    line_end: usize,
+    end: usize,
+}
+
+impl Item<'_> {
+    /// Whether it is a data command that is there with all its data.
+    fn is_simple(&self, input: &[u8]) -> bool {
+        matches!(
+            self.request,
+            Request::Get(_)
+                | Request::Store(_)
+                | Request::Meta(_)
+                | Request::Delete(_)
+                | Request::Arith(_)
+                | Request::Touch(_)
+        ) && self.end <= input.len()
+    }
+}
+
+/// Runs requests from the beginning of `input`, which has at least one whole line: at most `allowed`, and at most a
+/// batch of them.
+pub(super) fn run(scope: Scope<'_>, input: &[u8], allowed: u32, output: &mut Output) -> Batch {
+    let first = match look(input, 0) {
+        Ok(item) => item,
+        Err(outcome) => return Batch { consumed: 0, served: 0, outcome },
+    };
+    if allowed > 1 && first.end < input.len() && first.is_simple(input) {
+        return run_ahead(scope, input, first, allowed, output);
+    }
+    let hash = hash(scope, &first.request);
+    let mut consumed = first.end;
+    let outcome = run_one(scope, input, &first, hash, &mut consumed, output);
+    Batch { consumed, served: 1, outcome }
+}
+
+/// The request at `start`.
+fn look(input: &[u8], start: usize) -> Result<Item<'_>, Outcome> {
+    let (request, line_len) = match protocol::parse(&input[start..]) {
+        Parse::Request { request, consumed } => (request, consumed),
+        Parse::Incomplete => return Err(Outcome::WaitForLine),
+        Parse::TooLong => return Err(Outcome::Close),
+    };
+    let line_end = start + line_len;
+    let value_len = match &request {
+        Request::Store(store) => Some(store.value_len),
+        Request::Meta(request) => request.value_len(),
+        _ => None,
+    };
+    let end = value_len.map_or(line_end, |len| line_end + len + 2);
+    Ok(Item { request, start, line_end, end })
+}
+
+/// Looks ahead from `first` on, prefetches, and runs what it has seen.
+fn run_ahead(
+    scope: Scope<'_>,
+    input: &[u8],
+    first: Item<'_>,
+    allowed: u32,
+    output: &mut Output,
+) -> Batch {
+    let mut items: [Option<(Item<'_>, u64)>; CHUNK] = [const { None }; CHUNK];
+    let most = CHUNK.min(allowed as usize);
+    let mut next = Some(first);
+    for slot in items.iter_mut().take(most) {
+        let Some(item) = next.take_if(|item| item.is_simple(input)) else { break };
+        let hash = hash(scope, &item.request);
+        scope.session.prefetch(&Key { bytes: &[], hash });
+        next = if item.end < input.len() { look(input, item.end).ok() } else { None };
+        *slot = Some((item, hash));
+    }
+    for (_, hash) in items.iter().flatten() {
+        scope.session.prefetch_item(&Key { bytes: &[], hash: *hash });
+    }
+    let mut batch = Batch { consumed: 0, served: 0, outcome: Outcome::Done };
+    for (item, hash) in items.iter().flatten() {
+        if output.is_full() {
+            break;
+        }
+        batch.consumed = item.end;
+        batch.served += 1;
+        batch.outcome = run_one(scope, input, item, *hash, &mut batch.consumed, output);
+        if !matches!(batch.outcome, Outcome::Done) {
+            break;
+        }
+    }
+    batch
+}
+
+/// The hash of the request's (first) key; of no use, but also of no harm, where there is none.
+fn hash(scope: Scope<'_>, request: &Request<'_>) -> u64 {
+    let key = match request {
+        Request::Get(get) => get.keys.clone().next().unwrap_or_default(),
+        Request::Store(store) => store.key,
+        Request::Delete(delete) => delete.key,
+        Request::Arith(arith) => arith.key,
+        Request::Touch(touch) => touch.key,
+        Request::Meta(request) => return request.with_key(|key| scope.session.key(key).hash),
+        _ => return 0,
+    };
+    scope.session.key(key).hash
+}
+
+/// Runs one request. `consumed` is where the input goes on after it; a request that does not use up its whole extent
+/// sets it back.
+fn run_one(
+    scope: Scope<'_>,
+    input: &[u8],
+    item: &Item<'_>,
+    hash: u64,
+    consumed: &mut usize,
+    output: &mut Output,
+) -> Outcome {
+    match &item.request {
+        Request::Get(get) => {
+            return fetch(scope, get, hash, &input[..item.line_end], consumed, output);
+        }
+        Request::Store(_) => return store(scope, input, item, hash, consumed, output),
+        Request::Meta(request) if request.value_len().is_some() => {
+            return store(scope, input, item, hash, consumed, output);
+        }
+        Request::Meta(request) => meta::execute(scope, request, output),
+        Request::Delete(delete) => {
+            removal::delete(scope, delete, Key { bytes: delete.key, hash }, output);
+        }
+        Request::Arith(arith) => {
+            arithmetic::change(scope, arith, Key { bytes: arith.key, hash }, output);
+        }
+        Request::Touch(touch) => {
+            removal::touch(scope, touch, Key { bytes: touch.key, hash }, output);
+        }
+        Request::MetaNoop => output.push(b"MN\r\n"),
+        Request::Version => {
+            output.push(b"VERSION ");
+            output.line(VERSION);
+        }
+        Request::FlushAll(tokens) => {
+            if let Err(rejection) = removal::flush_all(scope, *tokens, output) {
+                return reject(scope, rejection, output);
+            }
+        }
+        Request::Verbosity(tokens) => return verbosity(scope, *tokens, output),
+        Request::Admin(tokens) => {
+            return match admin::execute(scope.worker, *tokens, scope.cfd, output) {
+                admin::Outcome::Done => Outcome::Done,
+                admin::Outcome::List(listing) => Outcome::List(listing),
+                admin::Outcome::Watch(subscription) => Outcome::Watch(subscription),
+                admin::Outcome::Close => Outcome::Close,
+            };
+        }
+        Request::Quit | Request::Hangup => return Outcome::Close,
+        Request::Rejected(rejection) => return reject(scope, *rejection, output),
+    }
+    Outcome::Done
+}
+
+/// A request with a data block, of which there may be as much as is whole, or less.
+fn store(
+    scope: Scope<'_>,
+    input: &[u8],
+    item: &Item<'_>,
+    hash: u64,
+    consumed: &mut usize,
+    output: &mut Output,
+) -> Outcome {
+    let whole = item.end <= input.len();
+    if !whole && item.end - item.start <= WAIT_MAX {
+        *consumed = item.start;
+        return Outcome::WaitForBlock;
+    }
+    let draft = match upload::draft(scope, &item.request, hash) {
+        Ok(draft) => draft,
+        Err(rejection) => {
+            *consumed = item.line_end;
+            return reject(scope, rejection, output);
+        }
+    };
+    if whole {
+        let block = &input[item.line_end..item.end];
+        upload::store(scope, &item.request, hash, draft, block, output);
+        return Outcome::Done;
+    }
+    *consumed = item.line_end;
+    Outcome::Receive(Upload::new(&input[item.start..item.line_end], draft))
+}
+
+/// Answers a request that cannot be done.
+#[cold]
+fn reject(scope: Scope<'_>, rejection: Rejection, output: &mut Output) -> Outcome {
+    if !rejection.message.starts_with("SERVER_ERROR") {
+        scope.counters().protocol_errors.bump();
+    }
+    if !rejection.noreply {
+        output.line(rejection.message);
+    }
+    match rejection.swallow {
+        0 => Outcome::Done,
+        bytes => Outcome::Swallow(bytes),
+    }
+}
+
+fn fetch(
+    scope: Scope<'_>,
+    get: &Get<'_>,
+    hash: u64,
+    line: &[u8],
+    consumed: &mut usize,
+    output: &mut Output,
+) -> Outcome {
+    let fetch =
+        Fetch { with_cas: get.with_cas, touch: get.touch.map(|exptime| scope.deadline(exptime)) };
+    let mut keys = get.keys;
+    let first = keys.next().unwrap_or_default();
+    if keys.clone().next().is_none() {
+        retrieval::fetch_one(scope, fetch, Key { bytes: first, hash }, output);
+        return Outcome::Done;
+    }
+    match retrieval::fetch_all(scope, fetch, get.keys, output) {
+        None => Outcome::Done,
+        Some(left) => {
+            let end_of_line = if line.ends_with(b"\r\n") { 2 } else { 1 };
+            *consumed = line.len() - end_of_line - left.rest().len();
+            Outcome::Fetch(fetch)
+        }
+    }
+}
+
+/// `verbosity <level> [noreply]`
+fn verbosity(scope: Scope<'_>, tokens: Tokens<'_>, output: &mut Output) -> Outcome {
+    let noreply = tokens.noreply();
+    let Some(level) = tokens.get(1).and_then(parse_u32) else {
+        return reject(scope, Rejection { noreply, ..Rejection::new(BAD_FORMAT) }, output);
+    };
+    scope.worker.context.tunables.verbosity.set(level.min(VERBOSITY_MAX));
+    if !noreply {
+        output.push(b"OK\r\n");
+    }
+    Outcome::Done
+}
