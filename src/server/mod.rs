@@ -4,5 +4,8 @@ pub mod listen;
 pub mod options;
 pub mod process;
 
+mod listener;
+
 pub use listen::Listen;
+pub use listener::{Addresses, StartError};
 pub use options::{Options, Port};
