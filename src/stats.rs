@@ -117,6 +117,10 @@ counters! {
     total_connections,
     /// Connections turned away over `-c`.
     rejected_connections,
+    /// Times that accepting paused, for want of connections or files.
+    listen_disabled_num,
+    /// Microseconds of those pauses.
+    time_in_listen_disabled_us,
     /// Requests that were answered with ERROR or CLIENT_ERROR.
     protocol_errors,
     /// Items ever stored.

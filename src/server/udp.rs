@@ -1,0 +1,120 @@
+//! The text protocol over UDP (protocol.txt, "UDP protocol").
+//!
+//! A datagram is a frame header of 8 bytes and whole requests; the replies to all of them are one message, cut into
+//! datagrams that carry the request's id, their own number and how many there are. (memcached numbers the
+//! reply to every request, and to every key of a `get`, anew from 0, which no client can put in order.) A message
+//! of several datagrams is dropped, and so are a request that is not whole and everything of the binary protocol.
+//!
+//! A datagram has no past and no future: each has a conversation of its own. Replies are sent as fast as the
+//! socket takes them; nothing is repeated. Each socket is served by one worker.
+
+use super::peer::Local;
+use super::worker::Shared;
+use crate::command::connections::{State, Transport};
+use crate::command::{Conversation, Next, Output};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use tokio::net::UdpSocket;
+
+/// Bytes of the frame header.
+const HEADER_BYTES: usize = 8;
+
+/// Most bytes of replies in one datagram; memcached's.
+const PAYLOAD_BYTES: usize = 1400 - HEADER_BYTES;
+
+/// Most bytes of a message: as many datagrams as the header can count.
+const MESSAGE_BYTES_MAX: usize = PAYLOAD_BYTES * u16::MAX as usize;
+
+/// Largest datagram there is.
+const DATAGRAM_BYTES_MAX: usize = 65536;
+
+/// Serves one socket for ever.
+pub(super) async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
+    let cfd = socket.as_raw_fd();
+    let context = &shared.commands.context;
+    let Ok(address) = socket.local_addr() else { return };
+    let endpoint = Local::new(Transport::Udp, &address.into()).as_endpoint(cfd);
+    let entry = context.connections.register(endpoint, State::Read, context.clock.now());
+    let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
+            // The answer to an earlier reply: its client was gone. It says nothing about the next datagram.
+            continue;
+        };
+        entry.command_at(context.clock.now());
+        shared.commands.counters().bytes_read.add(length as u64);
+        let Some((id, requests)) = open(&datagram[..length]) else { continue };
+        let message = answer(&shared, cfd, requests);
+        match send(&socket, client, id, &message).await {
+            Ok(sent) => shared.commands.counters().bytes_written.add(sent),
+            Err(error) => tracing::debug!("a reply to {client} could not be sent: {error}"),
+        }
+    }
+}
+
+/// The request's id and its requests; `None` for what is to be dropped.
+fn open(datagram: &[u8]) -> Option<([u8; 2], &[u8])> {
+    let (header, requests) = datagram.split_first_chunk::<HEADER_BYTES>()?;
+    let [id_high, id_low, _, _, total_high, total_low, _, _] = *header;
+    (!requests.is_empty() && [total_high, total_low] == [0, 1])
+        .then_some(([id_high, id_low], requests))
+}
+
+/// Runs the requests of one datagram.
+fn answer(shared: &Shared, cfd: i32, mut requests: &[u8]) -> Vec<u8> {
+    let mut conversation = Conversation::new(&shared.commands, cfd);
+    let mut output = Output::new();
+    let mut message = Vec::new();
+    loop {
+        let progress = conversation.advance(&shared.commands, requests, &mut output);
+        requests = &requests[progress.consumed..];
+        for part in output.parts() {
+            message.extend_from_slice(part);
+        }
+        output.clear();
+        match progress.next {
+            Next::Write | Next::Yield if message.len() <= MESSAGE_BYTES_MAX => {}
+            _ => {
+                message.truncate(MESSAGE_BYTES_MAX);
+                return message;
+            }
+        }
+    }
+}
+
+/// Sends a message in as many datagrams as it needs; the bytes sent.
+async fn send(
+    socket: &UdpSocket,
+    client: SocketAddr,
+    id: [u8; 2],
+    message: &[u8],
+) -> io::Result<u64> {
+    let mut bytes = 0;
+    let mut datagram = Vec::with_capacity(HEADER_BYTES + PAYLOAD_BYTES);
+    let total = u16::try_from(message.len().div_ceil(PAYLOAD_BYTES)).unwrap_or(u16::MAX);
+    for (number, payload) in (0..total).zip(message.chunks(PAYLOAD_BYTES)) {
+        datagram.clear();
+        datagram.extend_from_slice(&id);
+        datagram.extend_from_slice(&number.to_be_bytes());
+        datagram.extend_from_slice(&total.to_be_bytes());
+        datagram.extend_from_slice(&[0, 0]);
+        datagram.extend_from_slice(payload);
+        bytes += socket.send_to(&datagram, client).await? as u64;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_single_datagrams_with_content_are_opened() {
+        assert_eq!(open(b"\x01\x02\0\0\0\x01\0\0get a\r\n"), Some(([1, 2], &b"get a\r\n"[..])));
+        assert_eq!(open(b"\x01\x02\0\0\0\x01\0\0"), None, "no request");
+        assert_eq!(open(b"\x01\x02\0\0\0\x02\0\0get a\r\n"), None, "one of two datagrams");
+        assert_eq!(open(b"\x01\x02\0"), None, "no header");
+    }
+}
