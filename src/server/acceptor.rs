@@ -4,24 +4,27 @@
 //! new connection is told so and closed; without `maxconns_fast` it waits in the acceptor's hand, and all
 //! after it in the kernel's queue, until another one closes.
 //!
-//! A failed accept never ends a listener: a client that has gone already is skipped, and when files or memory run out
-//! the listener pauses, for the queue of the kernel does not shrink by asking again.
+//! A failed accept never ends a listener: a client that has gone already is skipped, and when files or memory
+//! run out the listener pauses, for the kernel's queue does not shrink by asking again.
 
+use super::listener::StartError;
 use super::peer::Local;
-use super::worker::Accepted;
+use super::runtime::{self, Ready};
+use super::worker::{Accepted, Client};
 use crate::command::Context;
 use crate::command::connections::State;
 use crate::stats::Counters;
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 use std::cell::Cell;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Pause after an accept that failed for want of files or memory; memcached's.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -29,39 +32,105 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// What a client over the limit is told; memcached's words.
 const TOO_MANY: &[u8] = b"ERROR Too many open connections\r\n";
 
-/// A listening socket.
-pub(super) struct Listener {
-    pub socket: Socket,
-    pub local: Local,
+/// What the acceptor is started with.
+pub(super) struct Plan {
+    pub tcp: Vec<Socket>,
+    pub unix: Option<Socket>,
+    pub workers: Vec<UnboundedSender<Accepted>>,
+    pub max_connections: usize,
+    pub maxconns_fast: bool,
+    pub context: Arc<Context>,
 }
 
-/// What the acceptor's listeners share.
-pub(super) struct Acceptor {
-    pub workers: Vec<UnboundedSender<Accepted>>,
+/// Starts the acceptor. It runs until the other end of `stopped` is dropped, and lets go of the workers then.
+pub(super) fn start(
+    plan: Plan,
+    stopped: oneshot::Receiver<()>,
+) -> Result<JoinHandle<()>, StartError> {
+    runtime::start("volt-acceptor", async move |ready: Ready| {
+        listen(plan)?;
+        ready.say();
+        // Dropped, never sent to. The listeners end with the runtime.
+        let _ = stopped.await;
+        Ok(())
+    })
+}
+
+/// Takes the sockets into the calling thread's runtime and begins to accept.
+fn listen(plan: Plan) -> io::Result<()> {
+    let tcp = plan.tcp.into_iter().map(|s| TcpListener::from_std(s.into()).map(Listener::Tcp));
+    let unix = plan.unix.into_iter().map(|s| UnixListener::from_std(s.into()).map(Listener::Unix));
+    let acceptor = Rc::new(Acceptor {
+        workers: plan.workers,
+        turn: Cell::new(0),
+        permits: Arc::new(Semaphore::new(plan.max_connections.min(Semaphore::MAX_PERMITS))),
+        maxconns_fast: plan.maxconns_fast,
+        counters: plan.context.registry.register(),
+    });
+    for listener in tcp.chain(unix) {
+        let listener = listener?;
+        let local = listener.local()?;
+        let context = Arc::clone(&plan.context);
+        tokio::task::spawn_local(Rc::clone(&acceptor).accept_all(listener, local, context));
+    }
+    Ok(())
+}
+
+/// A listening socket.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    fn cfd(&self) -> i32 {
+        match self {
+            Self::Tcp(listener) => listener.as_raw_fd(),
+            Self::Unix(listener) => listener.as_raw_fd(),
+        }
+    }
+
+    fn local(&self) -> io::Result<Local> {
+        match self {
+            Self::Tcp(listener) => Ok(Local::tcp(listener.local_addr()?)),
+            Self::Unix(listener) => Ok(Local::unix(listener.local_addr()?.as_pathname())),
+        }
+    }
+
+    /// Accepts a connection, and takes it off this thread's runtime again: it is to be a worker's.
+    async fn accept(&self) -> io::Result<Client> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok(Client::Tcp(stream.into_std()?, peer))
+            }
+            Self::Unix(listener) => Ok(Client::Unix(listener.accept().await?.0.into_std()?)),
+        }
+    }
+}
+
+/// What the listeners share.
+struct Acceptor {
+    workers: Vec<UnboundedSender<Accepted>>,
     /// The worker that gets the next connection.
-    pub turn: Cell<usize>,
-    pub permits: Arc<Semaphore>,
-    pub maxconns_fast: bool,
-    pub counters: Arc<Counters>,
+    turn: Cell<usize>,
+    permits: Arc<Semaphore>,
+    maxconns_fast: bool,
+    counters: Arc<Counters>,
 }
 
 impl Acceptor {
     /// Accepts from one listener, for ever.
-    pub async fn listen(self: Rc<Self>, listener: Listener, context: Arc<Context>) {
-        let Listener { socket, local } = listener;
-        let endpoint = local.as_endpoint(socket.as_raw_fd());
-        let socket = match AsyncFd::new(socket) {
-            Ok(socket) => socket,
-            Err(error) => return tracing::error!("cannot listen on {}: {error}", endpoint.addr),
-        };
+    async fn accept_all(self: Rc<Self>, listener: Listener, local: Local, context: Arc<Context>) {
+        let endpoint = local.as_endpoint(listener.cfd());
         let now = context.clock.now();
         let _entry = context.connections.register(endpoint, State::Listening, now);
         let local = Arc::new(local);
         loop {
-            match accept(&socket).await {
-                Ok((client, peer)) => match self.permit().await {
-                    Some(permit) => self.hand_over(client, peer, &local, permit),
-                    None => self.turn_away(&client),
+            match listener.accept().await {
+                Ok(client) => match self.permit().await {
+                    Some(permit) => self.hand_over(client, &local, permit),
+                    None => self.turn_away(client),
                 },
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
@@ -91,36 +160,20 @@ impl Acceptor {
         result
     }
 
-    fn hand_over(
-        &self,
-        client: Socket,
-        peer: SockAddr,
-        local: &Arc<Local>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn hand_over(&self, client: Client, local: &Arc<Local>, permit: OwnedSemaphorePermit) {
         let turn = self.turn.get();
         self.turn.set((turn + 1) % self.workers.len());
-        let accepted = Accepted { client, peer, local: Arc::clone(local), permit };
         // A worker that is gone means that the server stops: the connection closes with it.
-        let _ = self.workers[turn].send(accepted);
+        let _ = self.workers[turn].send(Accepted { client, local: Arc::clone(local), permit });
     }
 
-    fn turn_away(&self, client: &Socket) {
+    fn turn_away(&self, client: Client) {
         self.counters.rejected_connections.bump();
         // A courtesy: whether it arrives or not, the connection is closed.
-        let _ = client.send(TOO_MANY);
-    }
-}
-
-/// Accepts one connection, non-blocking.
-async fn accept(listener: &AsyncFd<Socket>) -> io::Result<(Socket, SockAddr)> {
-    loop {
-        let mut ready = listener.readable().await?;
-        if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
-            let (client, peer) = accepted?;
-            client.set_nonblocking(true)?;
-            return Ok((client, peer));
-        }
+        let _ = match client {
+            Client::Tcp(mut stream, _) => stream.write(TOO_MANY),
+            Client::Unix(mut stream) => stream.write(TOO_MANY),
+        };
     }
 }
 

@@ -83,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let_others_run().await;
             } else if !self.own.output.is_empty() {
                 poll_fn(|cx| self.client.poll_send(cx, &mut self.own.output)).await?;
+                self.own.settle(&self.client.shared);
             }
             let turn = match next {
                 Next::Read => poll_fn(|cx| self.poll_receive(cx)).await?,
@@ -103,7 +104,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Self { client, own } = self;
         let shared = Rc::clone(&client.shared);
         let mut input = shared.input.borrow_mut();
-        let mut output = shared.output.borrow_mut();
         let before = own.input.len();
         make_room(&mut input, before);
         let received = ready!(client.poll_read(cx, &mut input[before..]))?;
@@ -112,17 +112,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         input[..before].copy_from_slice(&own.input);
         let input = &input[..before + received];
-        match client.serve(cx, input, &mut output) {
-            Ok((consumed, next)) => {
-                own.keep(&shared, &input[consumed..], &mut output);
-                Poll::Ready(Ok(Some(next)))
-            }
-            Err(error) => {
-                // The buffer is the worker's: nobody else is to be sent this client's replies.
-                output.clear();
-                Poll::Ready(Err(error))
-            }
+        let mut output = shared.output.borrow_mut();
+        let served = client.serve(cx, input, &mut output);
+        if let Ok((consumed, _)) = served {
+            own.keep(&input[consumed..], &mut output);
         }
+        // The buffer is the worker's: what this client is sent no more, nobody else must be sent.
+        output.clear();
+        output.shrink(OUTPUT_BYTES);
+        drop(output);
+        own.settle(&shared);
+        Poll::Ready(served.map(|(_, next)| Some(next)))
     }
 
     /// Receives a value into its item, and goes on when it is whole; `None` at the end of the stream.
@@ -254,18 +254,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 }
 
 impl Own {
-    /// Takes what a turn left over. The replies take their buffer with them: nothing is copied, and the worker
-    /// grows itself a new one.
-    fn keep(&mut self, shared: &Shared, rest: &[u8], output: &mut Output) {
+    /// Takes what a turn has left over. The replies take their buffer with them: nothing is copied.
+    fn keep(&mut self, rest: &[u8], output: &mut Output) {
         self.input.clear();
         self.input.extend_from_slice(rest);
         self.start = 0;
-        if output.is_empty() {
-            output.shrink(OUTPUT_BYTES);
-        } else {
+        if !output.is_empty() {
             mem::swap(&mut self.output, output);
         }
-        self.settle(shared);
     }
 
     /// Lets go of memory that is not needed any more, and tells the engine of the rest.
@@ -273,8 +269,14 @@ impl Own {
         if self.input.is_empty() {
             self.input = Vec::new();
         }
-        if self.output.is_empty() {
-            self.output = Output::new();
+        if self.output.is_empty() && self.output.capacity() > 0 {
+            let mut output = mem::take(&mut self.output);
+            let mut place = shared.output.borrow_mut();
+            // Back to where it came from, unless the worker has grown itself another one.
+            if output.capacity() > place.capacity() {
+                output.shrink(OUTPUT_BYTES);
+                *place = output;
+            }
         }
         let bytes = self.input.capacity() + self.output.capacity();
         if bytes != self.charged {

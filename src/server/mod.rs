@@ -17,6 +17,7 @@ mod connection;
 mod idle;
 mod listener;
 mod peer;
+mod runtime;
 mod udp;
 mod worker;
 
@@ -25,20 +26,13 @@ pub use listener::{Addresses, StartError};
 pub use options::{Options, Port};
 
 use crate::command::Context;
-use crate::command::connections::Transport;
-use acceptor::{Acceptor, Listener};
 use listener::{SocketFile, Sockets};
-use peer::Local;
 use socket2::Socket;
-use std::cell::Cell;
-use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use worker::{Accepted, Plan};
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
+use worker::Accepted;
 
 /// A running server. Dropping it stops accepting, closes all connections and waits for the threads.
 pub struct Server {
@@ -61,18 +55,16 @@ impl Server {
         let addresses = sockets.addresses();
         let Sockets { tcp, udp, unix, unix_file } = sockets;
         let (workers, mut threads) = start_workers(options, context, udp)?;
-        let acceptor = Start {
-            listeners: listeners(tcp, unix).map_err(|source| StartError::Thread {
-                what: "volt-acceptor".to_owned(),
-                source,
-            })?,
+        let plan = acceptor::Plan {
+            tcp,
+            unix,
             workers,
             max_connections: options.max_connections,
             maxconns_fast: options.maxconns_fast,
             context: Arc::clone(context),
         };
         let (stop, stopped) = oneshot::channel();
-        threads.push(acceptor.start(stopped)?);
+        threads.push(acceptor::start(plan, stopped)?);
         // The acceptor first: the workers end when it has let go of them.
         threads.rotate_right(1);
         Ok(Self { addresses, stop: Some(stop), threads, _unix_file: unix_file })
@@ -111,71 +103,9 @@ fn start_workers(
     let (mut senders, mut handles) = (Vec::new(), Vec::new());
     for (number, datagrams) in datagrams.into_iter().enumerate() {
         let (sender, accepted) = mpsc::unbounded_channel();
-        let plan = Plan { accepted, datagrams, idle_timeout_s: options.idle_timeout_s };
+        let plan = worker::Plan { accepted, datagrams, idle_timeout_s: options.idle_timeout_s };
         handles.push(worker::start(number, Arc::clone(context), plan)?);
         senders.push(sender);
     }
     Ok((senders, handles))
-}
-
-fn listeners(tcp: Vec<Socket>, unix: Option<Socket>) -> io::Result<Vec<Listener>> {
-    let tcp = tcp.into_iter().map(|socket| (Transport::Tcp, socket));
-    let unix = unix.into_iter().map(|socket| (Transport::Local, socket));
-    tcp.chain(unix)
-        .map(|(transport, socket)| {
-            Ok(Listener { local: Local::new(transport, &socket.local_addr()?), socket })
-        })
-        .collect()
-}
-
-/// What the acceptor's thread starts with.
-struct Start {
-    listeners: Vec<Listener>,
-    workers: Vec<UnboundedSender<Accepted>>,
-    max_connections: usize,
-    maxconns_fast: bool,
-    context: Arc<Context>,
-}
-
-impl Start {
-    /// Starts the acceptor, which runs until the other end of `stopped` is dropped.
-    fn start(self, stopped: oneshot::Receiver<()>) -> Result<JoinHandle<()>, StartError> {
-        let name = "volt-acceptor".to_owned();
-        let failed = |source| StartError::Thread { what: name.clone(), source };
-        let (ready, when_ready) = std::sync::mpsc::channel();
-        let thread = thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || {
-                let runtime = Builder::new_current_thread()
-                    .enable_io()
-                    .enable_time()
-                    .build_local(LocalOptions::default());
-                let runtime = match runtime {
-                    Ok(runtime) => runtime,
-                    Err(error) => return drop(ready.send(Err(error))),
-                };
-                runtime.block_on(async {
-                    self.listen();
-                    let _ = ready.send(Ok(()));
-                    let _ = stopped.await;
-                });
-            })
-            .map_err(failed)?;
-        when_ready.recv().unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)?;
-        Ok(thread)
-    }
-
-    fn listen(self) {
-        let acceptor = Rc::new(Acceptor {
-            workers: self.workers,
-            turn: Cell::new(0),
-            permits: Arc::new(Semaphore::new(self.max_connections.min(Semaphore::MAX_PERMITS))),
-            maxconns_fast: self.maxconns_fast,
-            counters: self.context.registry.register(),
-        });
-        for listener in self.listeners {
-            let context = Arc::clone(&self.context);
-            tokio::task::spawn_local(Rc::clone(&acceptor).listen(listener, context));
-        }
-    }
 }

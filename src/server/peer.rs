@@ -5,10 +5,10 @@
 use super::worker::Shared;
 use crate::command::connections::{Endpoint, Registration, State, Transport};
 use crate::command::watch::{self, CloseReason};
-use socket2::SockAddr;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::Path;
 use std::rc::Rc;
 
 /// A client connection's entry in the table. Dropping it logs the close and takes the entry out, so a connection drops it
@@ -58,8 +58,17 @@ pub(super) struct Local {
 }
 
 impl Local {
-    pub fn new(transport: Transport, address: &SockAddr) -> Self {
-        Self { transport, address: describe(transport, address) }
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self { transport: Transport::Tcp, address: describe("tcp", address) }
+    }
+
+    pub fn udp(address: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, address: describe("udp", address) }
+    }
+
+    pub fn unix(path: Option<&Path>) -> Self {
+        let path = path.unwrap_or(Path::new(""));
+        Self { transport: Transport::Local, address: format!("unix:{}", path.display()) }
     }
 
     /// The table's line for the socket itself: a listener, or a UDP socket.
@@ -73,11 +82,11 @@ impl Local {
         }
     }
 
-    /// The table's line for a client that came in here.
-    pub fn client(&self, cfd: i32, peer: &SockAddr) -> Endpoint {
-        let (addr, remote) = match peer.as_socket() {
-            Some(address) => (describe(self.transport, peer), (ip_text(&address), address.port())),
-            // A unix socket's client has no address; memcached leaves its own zeroed.
+    /// The table's line for a client that came in here; over a unix socket it has no address, and memcached shows
+    /// one of family 0.
+    pub fn client(&self, cfd: i32, peer: Option<SocketAddr>) -> Endpoint {
+        let (addr, remote) = match peer {
+            Some(peer) => (describe("tcp", peer), (peer.ip().to_string(), peer.port())),
             None => ("?:<AF 0>".to_owned(), ("unix".to_owned(), 0)),
         };
         Endpoint {
@@ -90,48 +99,34 @@ impl Local {
     }
 }
 
-fn describe(transport: Transport, address: &SockAddr) -> String {
-    let family = if transport == Transport::Udp { "udp" } else { "tcp" };
-    match (address.as_socket(), address.as_pathname()) {
-        // IPv6 addresses print in brackets.
-        (Some(SocketAddr::V6(address)), _) => {
-            format!("{family}6:[{}]:{}", address.ip(), address.port())
-        }
-        (Some(address), _) => format!("{family}:{address}"),
-        (None, Some(path)) => format!("unix:{}", path.display()),
-        (None, None) => "?:<AF 0>".to_owned(),
-    }
-}
-
-/// An address without its port; IPv6 without brackets.
-fn ip_text(address: &SocketAddr) -> String {
-    address.ip().to_string()
+fn describe(transport: &str, address: SocketAddr) -> String {
+    let version = if address.is_ipv6() { "6" } else { "" };
+    format!("{transport}{version}:{address}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> SockAddr {
-        text.parse::<SocketAddr>().unwrap().into()
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn addresses_read_as_memcached_writes_them() {
-        let listener = Local::new(Transport::Tcp, &address("127.0.0.1:11211"));
-        let client = listener.client(7, &address("127.0.0.1:5000"));
+        let listener = Local::tcp(address("127.0.0.1:11211"));
+        let client = listener.client(7, Some(address("127.0.0.1:5000")));
         assert_eq!(client.addr, "tcp:127.0.0.1:5000");
         assert_eq!(client.listen_addr.as_deref(), Some("tcp:127.0.0.1:11211"));
         assert_eq!(client.remote, ("127.0.0.1".to_owned(), 5000));
 
-        let listener = Local::new(Transport::Udp, &address("[::1]:11211"));
-        assert_eq!(listener.as_endpoint(8).addr, "udp6:[::1]:11211");
-        let client = Local::new(Transport::Tcp, &address("[::1]:1")).client(9, &address("[::1]:2"));
+        let client = Local::tcp(address("[::1]:1")).client(9, Some(address("[::1]:2")));
         assert_eq!((client.addr.as_str(), client.remote.0.as_str()), ("tcp6:[::1]:2", "::1"));
+        assert_eq!(Local::udp(address("[::1]:3")).as_endpoint(8).addr, "udp6:[::1]:3");
 
-        let listener = Local::new(Transport::Local, &SockAddr::unix("/run/volt.sock").unwrap());
+        let listener = Local::unix(Some(Path::new("/run/volt.sock")));
         assert_eq!(listener.as_endpoint(3).addr, "unix:/run/volt.sock");
-        let client = listener.client(4, &SockAddr::unix("").unwrap());
+        let client = listener.client(4, None);
         assert_eq!((client.addr.as_str(), client.remote.0.as_str()), ("?:<AF 0>", "unix"));
     }
 }

@@ -10,12 +10,13 @@
 
 use super::peer::Local;
 use super::worker::Shared;
-use crate::command::connections::{State, Transport};
+use crate::command::connections::State;
 use crate::command::{Conversation, Next, Output};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::net::UdpSocket;
 
 /// Bytes of the frame header.
@@ -27,6 +28,9 @@ const PAYLOAD_BYTES: usize = 1400 - HEADER_BYTES;
 /// Most bytes of a message: as many datagrams as the header can count.
 const MESSAGE_BYTES_MAX: usize = PAYLOAD_BYTES * u16::MAX as usize;
 
+/// Pause after a failure to receive.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Largest datagram there is.
 const DATAGRAM_BYTES_MAX: usize = 65536;
 
@@ -35,12 +39,13 @@ pub(super) async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
     let cfd = socket.as_raw_fd();
     let context = &shared.commands.context;
     let Ok(address) = socket.local_addr() else { return };
-    let endpoint = Local::new(Transport::Udp, &address.into()).as_endpoint(cfd);
+    let endpoint = Local::udp(address).as_endpoint(cfd);
     let entry = context.connections.register(endpoint, State::Read, context.clock.now());
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
-            // The answer to an earlier reply: its client was gone. It says nothing about the next datagram.
+            // About an earlier reply, or for want of memory; the socket itself goes on.
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
         entry.command_at(context.clock.now());

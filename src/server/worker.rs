@@ -5,11 +5,13 @@
 //! the engine. A connection that waits owns none of these.
 
 use super::connection::Connection;
+use super::idle::Idle;
 use super::listener::StartError;
 use super::peer::{Local, Peer};
-use super::{idle, udp};
+use super::runtime::{self, Ready};
+use super::udp;
 use crate::command::{self, Context, Output};
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 use std::cell::RefCell;
 use std::io;
 use std::net;
@@ -17,11 +19,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UdpSocket, UnixStream};
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -31,10 +32,19 @@ pub(super) const INPUT_BYTES: usize = 64 * 1024;
 /// Memory that the shared output keeps when it has been written, in bytes.
 pub(super) const OUTPUT_BYTES: usize = 128 * 1024;
 
+/// Time between looks after idle connections: the clock's own step.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// A client's socket, non-blocking and of no runtime yet.
+#[derive(Debug)]
+pub(super) enum Client {
+    Tcp(net::TcpStream, net::SocketAddr),
+    Unix(unix::net::UnixStream),
+}
+
 /// A connection on its way from the acceptor to a worker.
 pub(super) struct Accepted {
-    pub client: Socket,
-    pub peer: SockAddr,
+    pub client: Client,
     /// The listener it came in by.
     pub local: Arc<Local>,
     /// Its share of the connection limit, to be kept until the socket is closed.
@@ -49,7 +59,7 @@ pub(super) struct Shared {
     /// Replies of the connection whose turn it is; empty between turns.
     pub output: RefCell<Output>,
     /// Connections that may be closed for idling; empty without an idle timeout.
-    pub idle: idle::Watched,
+    pub idle: Idle,
 }
 
 /// What a worker is started with.
@@ -59,64 +69,44 @@ pub(super) struct Plan {
     pub idle_timeout_s: u32,
 }
 
-/// Starts a worker; returns when it is ready. It ends when the sender of its connections is dropped, and closes
-/// them.
+/// Starts a worker. It ends when the sender of its connections is dropped, and closes them.
 pub(super) fn start(
     number: usize,
     context: Arc<Context>,
     plan: Plan,
 ) -> Result<JoinHandle<()>, StartError> {
-    let name = format!("volt-worker-{number}");
-    let failed = |source| StartError::Thread { what: name.clone(), source };
-    let (ready, when_ready) = mpsc::channel();
-    let thread = thread::Builder::new()
-        .name(name.clone())
-        .spawn(move || {
-            let runtime = Builder::new_current_thread()
-                .enable_io()
-                .enable_time()
-                .build_local(LocalOptions::default());
-            match runtime {
-                Ok(runtime) => {
-                    let _ = ready.send(Ok(()));
-                    run(&runtime, context, plan);
-                }
-                Err(error) => drop(ready.send(Err(error))),
-            }
-        })
-        .map_err(failed)?;
-    when_ready.recv().unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)?;
-    Ok(thread)
+    runtime::start(&format!("volt-worker-{number}"), move |ready| run(context, plan, ready))
 }
 
-fn run(runtime: &LocalRuntime, context: Arc<Context>, plan: Plan) {
+async fn run(context: Arc<Context>, plan: Plan, ready: Ready) -> io::Result<()> {
     let Plan { mut accepted, datagrams, idle_timeout_s } = plan;
     let shared = Rc::new(Shared {
         commands: command::Worker::new(context),
         input: RefCell::new(vec![0; INPUT_BYTES]),
         output: RefCell::default(),
-        idle: idle::Watched::new(idle_timeout_s),
+        idle: Idle::new(idle_timeout_s),
     });
     shared.charge((INPUT_BYTES + OUTPUT_BYTES).cast_signed());
-    runtime.block_on(async {
-        for socket in datagrams {
-            tokio::task::spawn_local(serve_datagrams(Rc::clone(&shared), socket));
+    for socket in datagrams {
+        let socket = UdpSocket::from_std(socket.into())?;
+        tokio::task::spawn_local(udp::serve(Rc::clone(&shared), socket));
+    }
+    tokio::task::spawn_local(tend(Rc::clone(&shared)));
+    ready.say();
+    while let Some(accepted) = accepted.recv().await {
+        if let Err(error) = shared.admit(accepted) {
+            tracing::warn!("a connection could not be served: {error}");
         }
-        if idle_timeout_s > 0 {
-            tokio::task::spawn_local(idle::sweep(Rc::clone(&shared)));
-        }
-        while let Some(accepted) = accepted.recv().await {
-            if let Err(error) = shared.admit(accepted) {
-                tracing::warn!("a connection could not be served: {error}");
-            }
-        }
-    });
+    }
+    Ok(())
 }
 
-async fn serve_datagrams(shared: Rc<Shared>, socket: Socket) {
-    match UdpSocket::from_std(net::UdpSocket::from(socket)) {
-        Ok(socket) => udp::serve(shared, socket).await,
-        Err(error) => tracing::error!("a UDP socket could not be served: {error}"),
+/// What a worker does once in a while, beside its connections.
+async fn tend(shared: Rc<Shared>) {
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        let kicked = shared.idle.close_idle(shared.commands.context.clock.now());
+        shared.commands.counters().idle_kicks.add(kicked);
     }
 }
 
@@ -127,14 +117,18 @@ impl Shared {
     }
 
     fn admit(self: &Rc<Self>, accepted: Accepted) -> io::Result<()> {
-        let Accepted { client, peer, local, permit } = accepted;
-        let endpoint = local.client(client.as_raw_fd(), &peer);
-        if peer.is_unix() {
-            let stream = UnixStream::from_std(unix::net::UnixStream::from(client))?;
-            self.spawn(stream, Peer::register(Rc::clone(self), endpoint), permit);
-        } else {
-            let stream = TcpStream::from_std(net::TcpStream::from(client))?;
-            self.spawn(stream, Peer::register(Rc::clone(self), endpoint), permit);
+        let Accepted { client, local, permit } = accepted;
+        match client {
+            Client::Tcp(stream, address) => {
+                let endpoint = local.client(stream.as_raw_fd(), Some(address));
+                let stream = TcpStream::from_std(stream)?;
+                self.spawn(stream, Peer::register(Rc::clone(self), endpoint), permit);
+            }
+            Client::Unix(stream) => {
+                let endpoint = local.client(stream.as_raw_fd(), None);
+                let stream = UnixStream::from_std(stream)?;
+                self.spawn(stream, Peer::register(Rc::clone(self), endpoint), permit);
+            }
         }
         Ok(())
     }
