@@ -90,7 +90,7 @@ pub struct Endpoint {
     /// How it came in.
     pub transport: Transport,
     /// `stats conns` addr: the peer's, or a listener's own: `tcp:127.0.0.1:5000`, `tcp6:[::1]:5000`,
-    /// `unix:/path` or `unix:<AF 1>` for the peer of a unix socket.
+    /// `unix:/path`, or `?:<AF 0>` for the peer of a unix socket.
     pub addr: String,
     /// `stats conns` listen_addr, in the same form; `None` for listeners and idle UDP sockets.
     pub listen_addr: Option<String>,

@@ -5,7 +5,6 @@
 //! administrator says so.
 
 use super::admin::detail::Detail;
-use super::admin::size_class::SizeClasses;
 use super::admin::tunables::Tunables;
 use super::auth::Auth;
 use super::connections::Connections;
@@ -37,8 +36,6 @@ pub struct Context {
     pub watch: Arc<Hub>,
     /// Counts by key prefix (`stats detail`).
     pub detail: Detail,
-    /// memcached's slab classes, which statistics sort items into.
-    pub size_classes: SizeClasses,
     /// Stops the node.
     pub control: Box<dyn Control>,
 }
@@ -53,8 +50,6 @@ impl Context {
         watch: Arc<Hub>,
         control: Box<dyn Control>,
     ) -> Self {
-        let size_classes =
-            SizeClasses::new(&options, engine.item_size_max(), engine.options().use_cas);
         Self {
             engine,
             clock,
@@ -64,7 +59,6 @@ impl Context {
             connections: Arc::new(Connections::default()),
             watch,
             detail: Detail::new(options.stat_key_prefix, options.detail_enabled),
-            size_classes,
             options,
             control,
         }

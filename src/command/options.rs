@@ -74,15 +74,15 @@ pub struct Options {
     // The table.
     /// log2 of the table's first size as asked for, 0 for the default.
     pub hashpower_init: u32,
-    /// Name of the hash as asked for: Volt always uses its own, keyed at random.
+    /// Name of the hash as asked for; shown. Volt always uses its own, keyed at random.
     pub hash_algorithm: String,
 
-    // Slabs and LRU of memcached: shape the size classes that statistics show, and are shown.
-    /// Each size class is larger than the one before by this (`-f`).
+    // Slabs and LRU of memcached: shown. Volt has neither slabs nor LRU segments to apply them to.
+    /// Each slab class is larger than the one before by this (`-f`).
     pub growth_factor: f64,
-    /// Bytes of key, value and flags in the smallest class (`-n`).
+    /// Bytes of key, value and flags in the smallest slab class (`-n`).
     pub chunk_size_bytes: u32,
-    /// Largest class; larger items would be cut into chunks of it.
+    /// Largest slab class.
     pub slab_chunk_max_bytes: u32,
     /// Shown; there are no slabs to move.
     pub slab_reassign: bool,

@@ -6,6 +6,7 @@
 //! full: it takes what is appended, but whoever produces more should stop and let it be written.
 
 use crate::engine::{Held, ItemRef};
+use std::fmt;
 
 /// Bytes of output after which no further request is run before some of it was written.
 pub const HIGH_WATER: usize = 64 * 1024;
@@ -124,5 +125,13 @@ impl Output {
             self.clear();
             self.bytes.shrink_to(capacity);
         }
+    }
+}
+
+/// Appends formatted text; never fails. For answers that are not worth formatting by hand.
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
     }
 }

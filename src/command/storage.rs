@@ -52,7 +52,6 @@ fn refuse(scope: Scope<'_>, store: &Store<'_>, key: Key<'_>, refusal: Refusal) -
         command: store_command(store.verb),
         exptime: 0,
         value_len: 0,
-        flags: 0,
     };
     watch::store(scope.worker, scope.cfd, &event);
     if store.verb == StoreVerb::Set {
@@ -104,7 +103,6 @@ pub fn finish(
         command: store_command(store.verb),
         exptime,
         value_len,
-        flags: store.flags,
     };
     watch::store(scope.worker, scope.cfd, &event);
     if !store.noreply {

@@ -1,6 +1,7 @@
 //! me: shows everything about one item but its value, for people.
 
 use super::reply;
+use crate::command::admin::SIZE_CLASS;
 use crate::command::{Output, Scope, watch};
 use crate::engine::{Key, Lookup};
 
@@ -27,7 +28,7 @@ pub fn show(scope: Scope<'_>, key: Key<'_>, output: &mut Output) {
     named(output, " la=", now.saturating_sub(item.last_access()).into());
     named(output, " cas=", item.cas());
     output.push(if item.fetched() { b" fetch=yes" } else { b" fetch=no" });
-    named(output, " cls=", scope.worker.context.size_classes.class_of(item) as u64);
+    named(output, " cls=", SIZE_CLASS.into());
     named(output, " size=", item.size() as u64);
     output.push(reply::END);
 }

@@ -70,7 +70,7 @@ fn refuse(
         }
     };
     let command = command(request);
-    let event = StoreEvent { key: key.bytes, status, command, exptime: 0, value_len: 0, flags: 0 };
+    let event = StoreEvent { key: key.bytes, status, command, exptime: 0, value_len: 0 };
     watch::store(scope.worker, scope.cfd, &event);
     scope.session.delete(key, None);
     message
@@ -94,7 +94,6 @@ pub fn finish(scope: Scope<'_>, request: &MetaRequest<'_>, draft: Draft, output:
             command: command(request),
             exptime,
             value_len: stored_len(request, &stored),
-            flags: request.client_flags,
         };
         watch::store(scope.worker, scope.cfd, &event);
         let code = match status {

@@ -1,12 +1,12 @@
 //! The events that watchers are told of, in memcached's words (its `logger.c` defines the lines).
 //!
 //! Each function first asks the hub whether somebody watches; that is all it costs otherwise. Keys are
-//! URI-encoded. Sizes are of the value alone; classes are memcached's ([`SizeClasses`]).
+//! URI-encoded; sizes are of the value alone.
 
 use super::{Hub, Mask};
 use crate::clock::{Clock, RelTime};
 use crate::command::Worker;
-use crate::command::admin::size_class::SizeClasses;
+use crate::command::admin::SIZE_CLASS;
 use crate::command::connections::{Endpoint, Transport};
 use crate::command::context::Context;
 use crate::engine::{ItemRef, Lookup, Observer, Removal};
@@ -72,8 +72,6 @@ pub struct StoreEvent<'k> {
     pub exptime: RelTime,
     /// Bytes of the value; 0 when it was refused.
     pub value_len: usize,
-    /// Client flags.
-    pub flags: u32,
 }
 
 /// Tells that `key` was looked up, by whichever command: memcached has this line for stores, arithmetic and
@@ -90,7 +88,7 @@ pub fn fetch(worker: &Worker, cfd: i32, key: &[u8], lookup: &Lookup<'_>) {
 fn log_fetch(context: &Context, cfd: i32, key: &[u8], lookup: &Lookup<'_>) {
     let (status, class, size) = match lookup {
         Lookup::Miss => ("not_found", 0, 0),
-        Lookup::Hit(item) => ("found", context.size_classes.class_of(*item), item.value().len()),
+        Lookup::Hit(item) => ("found", SIZE_CLASS, item.value().len()),
         Lookup::Flushed => ("flushed", 0, 0),
         Lookup::Expired => ("expired", 0, 0),
     };
@@ -127,10 +125,9 @@ fn log_store(context: &Context, cfd: i32, event: &StoreEvent<'_>) {
         StoreCommand::Prepend => "prepend",
         StoreCommand::Cas => "cas",
     };
-    let refused = matches!(event.status, StoreStatus::TooLarge | StoreStatus::NoMemory);
-    let class = match refused {
-        true => 0,
-        false => context.size_classes.class(event.key.len(), event.value_len, event.flags),
+    let class = match event.status {
+        StoreStatus::TooLarge | StoreStatus::NoMemory => 0,
+        _ => SIZE_CLASS,
     };
     let ttl = match event.exptime {
         0 => 0,
@@ -162,10 +159,9 @@ fn log_delete(context: &Context, item: ItemRef<'_>, command: DeleteCommand) {
         DeleteCommand::Delete => "delete",
         DeleteCommand::MetaDelete => "md",
     };
-    let class = context.size_classes.class_of(item);
     let (key, size) = (UriEncoded(item.key()), item.value().len());
     context.watch.log(Mask::DELETIONS, |line| {
-        write!(line, "type=deleted key={key} cmd={command} clsid={class} size={size}")
+        write!(line, "type=deleted key={key} cmd={command} clsid={SIZE_CLASS} size={size}")
     });
 }
 
@@ -212,18 +208,13 @@ fn log_connection(
 pub struct Evictions {
     watch: Arc<Hub>,
     clock: Arc<Clock>,
-    size_classes: SizeClasses,
 }
 
 impl Evictions {
     /// An observer that logs to the context's hub.
     #[must_use]
     pub fn new(context: &Context) -> Self {
-        Self {
-            watch: Arc::clone(&context.watch),
-            clock: Arc::clone(&context.clock),
-            size_classes: context.size_classes.clone(),
-        }
+        Self { watch: Arc::clone(&context.watch), clock: Arc::clone(&context.clock) }
     }
 
     #[cold]
@@ -235,12 +226,12 @@ impl Evictions {
         };
         let age = now.saturating_sub(item.last_access());
         let fetched = if item.fetched() { "yes" } else { "no" };
-        let class = self.size_classes.class_of(item);
         let (key, size) = (UriEncoded(item.key()), item.value().len());
         self.watch.log(Mask::EVICTIONS, |line| {
             write!(
                 line,
-                "type=eviction key={key} fetch={fetched} ttl={ttl} la={age} clsid={class} size={size}"
+                "type=eviction key={key} fetch={fetched} ttl={ttl} la={age} clsid={SIZE_CLASS} \
+                 size={size}"
             )
         });
     }
@@ -260,11 +251,15 @@ pub struct UriEncoded<'k>(pub &'k [u8]);
 
 impl fmt::Display for UriEncoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for &byte in self.0 {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                f.write_char(char::from(byte))?;
-            } else {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        let mut rest = self.0;
+        while !rest.is_empty() {
+            let (run, others) = rest.split_at(rest.iter().take_while(|byte| plain(byte)).count());
+            f.write_str(std::str::from_utf8(run).unwrap_or_default())?;
+            rest = others;
+            if let Some((byte, others)) = others.split_first() {
                 write!(f, "%{byte:02X}")?;
+                rest = others;
             }
         }
         Ok(())

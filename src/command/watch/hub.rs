@@ -156,6 +156,15 @@ impl Hub {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Starts counting from zero (`stats reset`).
+    pub fn reset_stats(&self) {
+        let counters =
+            [&self.worker_dropped, &self.worker_written, &self.watcher_skipped, &self.watcher_sent];
+        for counter in counters {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// The counts that `stats` shows.
     pub fn stats(&self) -> LogStats {
         LogStats {

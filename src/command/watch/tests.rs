@@ -54,7 +54,7 @@ fn a_watcher_gets_the_kinds_it_asked_for_from_when_it_asked() {
 
 #[test]
 fn a_slow_watcher_loses_lines_and_is_told() {
-    let (hub, distributor) = hub(65536, 400);
+    let (hub, distributor) = hub(65536, 350);
     let watcher = hub.subscribe(Mask::FETCHERS).expect("room for one");
     let long = "x".repeat(100);
     for _ in 0..5 {

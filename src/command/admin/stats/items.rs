@@ -1,0 +1,94 @@
+//! `stats items` and `stats slabs`: the one size class that holds everything.
+//!
+//! Both have the names that exporters parse, and the same sums as memcached over all its classes. A page is taken
+//! to be 1 MiB and a chunk to be as large as the mean item, so that chunks times their size is the memory in
+//! use.
+
+use super::Sink;
+use crate::command::Worker;
+use crate::command::admin::SIZE_CLASS;
+use std::fmt::Display;
+
+/// Bytes of a memcached page.
+const PAGE_BYTES: u64 = 1024 * 1024;
+
+/// Writes `stats items`; nothing while there are no items.
+pub fn items(worker: &Worker, sink: &mut Sink<'_>) {
+    let engine = worker.context.engine.stats();
+    if engine.items == 0 {
+        return;
+    }
+    let totals = worker.context.registry.totals();
+    let maintained = worker.context.options.lru_maintainer_thread;
+    let mut stat =
+        |name: &str, value: &dyn Display| sink(&format!("items:{SIZE_CLASS}:{name}"), value);
+    stat("number", &engine.items);
+    if maintained {
+        stat("number_hot", &0);
+        stat("number_warm", &0);
+        stat("number_cold", &engine.items);
+        if worker.context.tunables.temp_lru.get() {
+            stat("number_temp", &0);
+        }
+        stat("age_hot", &0);
+        stat("age_warm", &0);
+    }
+    stat("age", &engine.oldest_age);
+    stat("mem_requested", &engine.item_bytes);
+    stat("evicted", &totals.evictions);
+    stat("evicted_nonzero", &totals.evicted_nonzero);
+    stat("evicted_time", &0);
+    stat("outofmemory", &totals.store_no_memory);
+    stat("tailrepairs", &0);
+    stat("reclaimed", &totals.reclaimed);
+    stat("expired_unfetched", &totals.expired_unfetched);
+    stat("evicted_unfetched", &totals.evicted_unfetched);
+    if maintained {
+        stat("evicted_active", &totals.evicted_active);
+    }
+    stat("crawler_reclaimed", &totals.crawler_reclaimed);
+    stat("crawler_items_checked", &totals.crawler_items_checked);
+    stat("lrutail_reflocked", &0);
+    if maintained {
+        stat("moves_to_cold", &0);
+        stat("moves_to_warm", &0);
+        stat("moves_within_lru", &0);
+        stat("direct_reclaims", &totals.direct_reclaims);
+        stat("hits_to_hot", &0);
+        stat("hits_to_warm", &0);
+        stat("hits_to_cold", &totals.get_hits);
+        stat("hits_to_temp", &0);
+    }
+}
+
+/// Writes `stats slabs`.
+pub fn slabs(worker: &Worker, sink: &mut Sink<'_>) {
+    let engine = worker.context.engine.stats();
+    let totals = worker.context.registry.totals();
+    // A class that ever had an item stays, as its pages do in memcached.
+    let active = engine.items > 0 || totals.cmd_set > 0;
+    if active {
+        let chunk_bytes = engine.item_bytes.div_ceil(engine.items.max(1)).max(1);
+        let mut stat =
+            |name: &str, value: &dyn Display| sink(&format!("{SIZE_CLASS}:{name}"), value);
+        stat("chunk_size", &chunk_bytes);
+        stat("chunks_per_page", &(PAGE_BYTES / chunk_bytes).max(1));
+        stat("total_pages", &engine.item_bytes.div_ceil(PAGE_BYTES).max(1));
+        stat("total_chunks", &engine.items);
+        stat("used_chunks", &engine.items);
+        stat("free_chunks", &0);
+        stat("free_chunks_end", &0);
+        stat("get_hits", &totals.get_hits);
+        stat("cmd_set", &totals.cmd_set);
+        stat("delete_hits", &totals.delete_hits);
+        stat("incr_hits", &totals.incr_hits);
+        stat("decr_hits", &totals.decr_hits);
+        stat("cas_hits", &totals.cas_hits);
+        stat("cas_badval", &totals.cas_badval);
+        stat("touch_hits", &totals.touch_hits);
+    }
+    let memory =
+        engine.item_bytes + engine.table_bytes + engine.garbage_bytes + engine.buffer_bytes;
+    sink("active_slabs", &u8::from(active));
+    sink("total_malloced", &memory);
+}

@@ -1,0 +1,101 @@
+//! `stats` and its subcommands (protocol.txt, "Statistics").
+//!
+//! The figures come out through a [`Sink`], name by name, so that other front ends than the text protocol can
+//! have the same ones.
+
+pub mod conns;
+pub mod general;
+pub mod items;
+pub mod settings;
+
+use super::{
+    Answer, BAD_FORMAT, ERROR, Listing, Outcome, SIZE_CLASS, SIZE_CLASSES_MAX, abbreviates,
+};
+use crate::command::{Output, Worker};
+use crate::protocol::number::parse_u32;
+use std::fmt::{Display, Write};
+
+/// Takes statistics, one name and value at a time.
+pub type Sink<'s> = dyn FnMut(&str, &dyn Display) + 's;
+
+/// `stats [<word> ...]`.
+pub(super) fn execute(worker: &Worker, arguments: &[&[u8]], output: &mut Output) -> Answer {
+    let Some((&word, rest)) = arguments.split_first() else {
+        return lines(worker, output, general::write);
+    };
+    // In memcached's order: it decides what an abbreviation stands for. The last three are not abbreviated.
+    if abbreviates(word, "reset") {
+        reset(worker);
+        "RESET".into()
+    } else if abbreviates(word, "detail") {
+        detail(worker, rest, output)
+    } else if abbreviates(word, "settings") {
+        lines(worker, output, settings::write)
+    } else if abbreviates(word, "cachedump") {
+        cachedump(worker, rest)
+    } else if abbreviates(word, "conns") {
+        lines(worker, output, conns::write)
+    } else {
+        match word {
+            b"items" => lines(worker, output, items::items),
+            b"slabs" => lines(worker, output, items::slabs),
+            b"sizes" if worker.context.options.track_sizes => {
+                Outcome::List(Listing::sizes()).into()
+            }
+            b"sizes" => lines(worker, output, |_, sink| sink("sizes_status", &"disabled")),
+            _ => ERROR.into(),
+        }
+    }
+}
+
+/// Answers with a line a statistic.
+fn lines(
+    worker: &Worker,
+    output: &mut Output,
+    write: impl FnOnce(&Worker, &mut Sink<'_>),
+) -> Answer {
+    write(worker, &mut |name, value| {
+        // Writing to the output cannot fail.
+        let _ = write!(output, "STAT {name} {value}\r\n");
+    });
+    output.line("END");
+    Outcome::Done.into()
+}
+
+fn reset(worker: &Worker) {
+    let context = &worker.context;
+    context.registry.reset();
+    context.watch.reset_stats();
+    context.detail.clear();
+}
+
+fn detail(worker: &Worker, arguments: &[&[u8]], output: &mut Output) -> Answer {
+    let context = &worker.context;
+    if !context.options.dump_enabled {
+        return "CLIENT_ERROR stats detail not allowed".into();
+    }
+    match arguments.first() {
+        Some(word) if abbreviates(word, "on") => context.detail.enable(true),
+        Some(word) if abbreviates(word, "off") => context.detail.enable(false),
+        Some(word) if abbreviates(word, "dump") => {
+            context.detail.dump(output);
+            return Outcome::Done.into();
+        }
+        _ => return "CLIENT_ERROR usage: stats detail on|off|dump".into(),
+    }
+    "OK".into()
+}
+
+fn cachedump(worker: &Worker, arguments: &[&[u8]]) -> Answer {
+    if !worker.context.options.dump_enabled {
+        return "CLIENT_ERROR stats cachedump not allowed".into();
+    }
+    let [class, limit, ..] = arguments else { return "CLIENT_ERROR bad command line".into() };
+    let (Some(class), Some(limit)) = (parse_u32(class), parse_u32(limit)) else {
+        return BAD_FORMAT.into();
+    };
+    if class >= SIZE_CLASSES_MAX {
+        return "CLIENT_ERROR Illegal slab id".into();
+    }
+    Outcome::List(Listing::cachedump(limit, class != SIZE_CLASS)).into()
+}
