@@ -198,7 +198,7 @@ fn run_one(
         }
         Request::Verbosity(tokens) => return verbosity(scope, *tokens, output),
         Request::Admin(tokens) => {
-            return match admin::execute(scope.worker, *tokens, scope.cfd, output) {
+            return match admin::execute(scope.worker, *tokens, output) {
                 admin::Outcome::Done => Outcome::Done,
                 admin::Outcome::List(listing) => Outcome::List(listing),
                 admin::Outcome::Watch(subscription) => Outcome::Watch(subscription),
