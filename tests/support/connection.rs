@@ -1,0 +1,121 @@
+//! A client's connection to a peer: bytes out, whole or in random pieces, and bytes in, with a deadline.
+
+use super::Address;
+use super::random::Random;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// How long a peer may take for the next byte of a reply. Only failing tests wait this long.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Writes of one `send_split`, at most: beyond it the rest goes out whole.
+const PIECES_MAX: usize = 400;
+
+trait Socket: Read + Write + Send {}
+impl Socket for TcpStream {}
+impl Socket for UnixStream {}
+
+/// What reading found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received {
+    /// More bytes are in the buffer.
+    Bytes,
+    /// The peer closed the connection.
+    Closed,
+    /// Nothing came within the deadline.
+    Silence,
+}
+
+/// One connection and the bytes that have arrived on it.
+pub struct Connection {
+    socket: Box<dyn Socket>,
+    /// What has arrived and was not taken yet.
+    pub input: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects once; the caller decides whether to try again.
+    pub fn open(address: &Address) -> std::io::Result<Self> {
+        let socket: Box<dyn Socket> = match address {
+            Address::Tcp(address) => {
+                let socket = TcpStream::connect(address)?;
+                socket.set_nodelay(true)?;
+                socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
+                socket.set_write_timeout(Some(REPLY_TIMEOUT))?;
+                Box::new(socket)
+            }
+            Address::Unix(path) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
+                socket.set_write_timeout(Some(REPLY_TIMEOUT))?;
+                Box::new(socket)
+            }
+        };
+        Ok(Self { socket, input: Vec::new() })
+    }
+
+    /// Sends everything. A peer that has closed is not an error here: reading will tell.
+    pub fn send(&mut self, bytes: &[u8]) {
+        match self.socket.write_all(bytes) {
+            Ok(()) => {}
+            Err(error) if is_closed(error.kind()) => {}
+            Err(error) => panic!("sending {} bytes: {error}", bytes.len()),
+        }
+    }
+
+    /// Sends everything in pieces of random sizes, many of them of one byte.
+    pub fn send_split(&mut self, bytes: &[u8], random: &mut Random) {
+        let mut rest = bytes;
+        for _ in 0..PIECES_MAX {
+            let most = *random.pick(&[1, 1, 3, 16, 200, 3000, 70_000]);
+            let (piece, after) =
+                rest.split_at(random.index(most).saturating_add(1).min(rest.len()));
+            self.send(piece);
+            rest = after;
+            if rest.is_empty() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        self.send(rest);
+    }
+
+    /// Waits for more input.
+    pub fn receive(&mut self) -> Received {
+        let mut chunk = [0; 16 * 1024];
+        match self.socket.read(&mut chunk) {
+            Ok(0) => Received::Closed,
+            Ok(n) => {
+                self.input.extend_from_slice(&chunk[..n]);
+                Received::Bytes
+            }
+            Err(error) if is_closed(error.kind()) => Received::Closed,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Received::Silence
+            }
+            Err(error) => panic!("receiving: {error}"),
+        }
+    }
+
+    /// Sends `command` and takes one line of reply, without its line end.
+    pub fn ask(&mut self, command: &str) -> String {
+        self.send(format!("{command}\r\n").as_bytes());
+        loop {
+            if let Some(end) = self.input.windows(2).position(|pair| pair == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.input[..end]).into_owned();
+                self.input.drain(..end + 2);
+                return line;
+            }
+            assert_eq!(self.receive(), Received::Bytes, "waiting for the reply to {command}");
+        }
+    }
+}
+
+fn is_closed(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
+}
