@@ -22,14 +22,16 @@ use support::Peer;
 use support::memcached::{Memcached, Version};
 use support::random::Random;
 
-/// The transcripts, by the options that their server is started with.
-fn transcripts() -> BTreeMap<Vec<String>, Vec<Transcript>> {
+/// The transcripts, by the options that their server is started with and, where one wants a server for
+/// itself, by their place.
+fn transcripts() -> BTreeMap<(Vec<String>, Option<String>), Vec<Transcript>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let only = std::env::var("VOLT_TEST_ONLY").unwrap_or_default();
     let mut by_options: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for transcript in script::load(&directory) {
         if transcript.place.contains(&only) || transcript.title.contains(&only) {
-            by_options.entry(transcript.options.clone()).or_default().push(transcript);
+            let alone = transcript.alone.then(|| transcript.place.clone());
+            by_options.entry((transcript.options.clone(), alone)).or_default().push(transcript);
         }
     }
     by_options
@@ -38,7 +40,7 @@ fn transcripts() -> BTreeMap<Vec<String>, Vec<Transcript>> {
 /// Plays every transcript that holds for `version`, and fails with all departures.
 fn play_all<P: Peer>(start: impl Fn(&[String]) -> P, version_gate: bool, mut sending: Sending) {
     let (mut played, mut departures) = (0, Vec::new());
-    for (options, transcripts) in transcripts() {
+    for ((options, _), transcripts) in transcripts() {
         let peer = start(&options);
         let version = version_gate.then(|| Version::of(&peer));
         for transcript in transcripts {

@@ -25,7 +25,7 @@ pub fn play(transcript: &Transcript, peer: &dyn Peer, sending: &mut Sending) -> 
         skipping: false,
     };
     // Transcripts with options have keys of their own: -F refuses this, -C flushes by the whole second.
-    if transcript.options.is_empty() {
+    if transcript.options.is_empty() && !transcript.alone {
         assert_eq!(scene.connection(0)?.ask("flush_all"), "OK");
     }
     scene.connections.clear();
@@ -51,6 +51,9 @@ pub fn play(transcript: &Transcript, peer: &dyn Peer, sending: &mut Sending) -> 
             Action::Expect(pieces) => scene.expect(step.connection, pieces).map_err(at)?,
             Action::Skip => scene.skipping = true,
             Action::Closed => scene.expect_closed(step.connection).map_err(at)?,
+            Action::Close => {
+                scene.connections.remove(&step.connection);
+            }
             Action::Wait(seconds) => scene.wait(*seconds)?,
         }
     }

@@ -4,6 +4,7 @@
 //! == A hit returns flags, length and data             the transcript's name
 //!    protocol.txt: Retrieval command                  the section that it proves
 //!    options: -C                                      options that the server is started with
+//!    alone                                            a server for this transcript alone
 //!    since 1.6.45: an older one says ERROR            older memcacheds were seen to differ, and how
 //! > set k 7 0 1                                       send this line and \r\n
 //! > a
@@ -13,6 +14,7 @@
 //! <~ no line end follows                              get exactly this
 //! < ...                                               any lines, up to the next one that is expected
 //! <closed                                             the server closes the connection
+//! >close                                              the client does
 //! wait 3 s                                            time passes
 //! # a comment
 //! ```
@@ -36,6 +38,8 @@ pub struct Transcript {
     pub section: String,
     /// Options that the server is started with.
     pub options: Vec<String>,
+    /// Whether it needs a server that nobody used before.
+    pub alone: bool,
     /// The first memcached that behaves so, and what was different before.
     pub since: Option<(Version, String)>,
     /// What happens, in order.
@@ -64,6 +68,8 @@ pub enum Action {
     Skip,
     /// The server closes the connection.
     Closed,
+    /// The client closes the connection.
+    Close,
     /// This many seconds pass.
     Wait(u64),
 }
@@ -120,6 +126,7 @@ pub fn parse(file: &str, text: &str) -> Vec<Transcript> {
                 title: title.to_owned(),
                 section: String::new(),
                 options: Vec::new(),
+                alone: false,
                 since: None,
                 steps: Vec::new(),
             });
@@ -147,6 +154,8 @@ fn parse_header(transcript: &mut Transcript, line: &str, place: &str) {
         section.clone_into(&mut transcript.section);
     } else if let Some(options) = line.strip_prefix("options: ") {
         transcript.options = options.split(' ').map(str::to_owned).collect();
+    } else if line == "alone" {
+        transcript.alone = true;
     } else if let Some((version, why)) =
         line.strip_prefix("since ").and_then(|rest| rest.split_once(": "))
     {
@@ -169,6 +178,7 @@ fn parse_step(line: &str, place: &str) -> (usize, Action) {
     };
     let action = match rest {
         "<closed" => Action::Closed,
+        ">close" => Action::Close,
         "< ..." => Action::Skip,
         ">" => Action::Send { pieces: pieces("", true, place), now: false },
         "<" => Action::Expect(pieces("", true, place)),
