@@ -1,1 +1,63 @@
-fn main() {}
+//! The program: settings in, exit code out. What happens in between is `node`'s.
+
+use std::env;
+use std::panic;
+use std::process::{ExitCode, abort};
+use volt::config::{self, Config, Outcome, logging};
+use volt::node::{Node, Options};
+use volt::server::process::{self, PidFile};
+use volt::server::signals::Signals;
+
+/// `EX_OSERR` of sysexits.h: what memcached ends with when it cannot have its sockets.
+const EX_OSERR: u8 = 71;
+
+fn main() -> ExitCode {
+    match config::load(env::args_os(), env::vars_os()) {
+        Ok(Outcome::Run(config)) => run(*config),
+        Ok(Outcome::Print(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, error.exit_code()),
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    end_on_panic();
+    logging::init(config.log, config.process.verbosity);
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    if let Err(error) = process::prepare(&config.process, config.server.max_connections) {
+        return fail(&error, error.exit_code());
+    }
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error, EX_OSERR),
+    };
+    let Config { engine, server, command, .. } = config;
+    let mut node = match Node::start(Options { engine, server, command }) {
+        Ok(node) => node,
+        Err(error) => return fail(&error, EX_OSERR),
+    };
+    tracing::info!("listening: {}", node.addresses());
+    let _pid_file = PidFile::create(&config.process);
+    let gracefully = node.wait(&mut signals);
+    tracing::info!("{}", if gracefully { "Gracefully stopping" } else { "Exiting normally" });
+    drop(node);
+    ExitCode::SUCCESS
+}
+
+/// A panic in any thread ends the process: a table that was being changed is not to be served.
+fn end_on_panic() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        abort();
+    }));
+}
+
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(code)
+}

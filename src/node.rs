@@ -1,1 +1,208 @@
-//! SKELETON
+//! A node: the parts of Volt put together, started and stopped in order.
+//!
+//! `main` starts one from the command line's settings; tests start as many as they like in one process, on free ports and with
+//! clocks of their own. Nothing here is global, and nothing is decided here: a node only knows which part needs
+//! which.
+//!
+//! Started bottom up: clock and counters, engine, what commands share, the threads that keep house, the
+//! sockets. Stopped top down by dropping it: no connection is left when the engine's keeper goes.
+
+use crate::clock::Clock;
+use crate::command;
+use crate::command::auth::Credentials;
+use crate::command::context::{Context, Control};
+use crate::command::watch::{Distributor, Evictions, Hub};
+use crate::engine::{self, Engine, Handle};
+use crate::server::signals::{Request, Signals};
+use crate::server::{self, Addresses, Server, StartError};
+use crate::stats::Registry;
+use std::fmt;
+use std::fs;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Time between two steps of the keeper: the clock is never later than this behind the system's.
+const KEEPER_STEP: Duration = Duration::from_millis(100);
+
+/// What a node is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The cache.
+    pub engine: engine::Options,
+    /// The sockets and worker threads.
+    pub server: server::Options,
+    /// The commands.
+    pub command: command::options::Options,
+}
+
+/// A running node. Dropping it stops it: connections are closed, threads have ended when the drop returns.
+pub struct Node {
+    // In the order in which they stop.
+    server: Server,
+    _keeper: Keeper,
+    _watch: WatchThread,
+    context: Arc<Context>,
+    /// What clients ask for (`shutdown`).
+    requests: UnboundedReceiver<Request>,
+}
+
+impl Node {
+    /// Starts a node that goes by the system's time. When it returns, clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// When a socket cannot be opened or a thread not be started; nothing is left running then.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_at(options, Arc::new(Clock::system()))
+    }
+
+    /// Starts a node that goes by `clock`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_at(options: Options, clock: Arc<Clock>) -> Result<Self, StartError> {
+        let registry = Arc::new(Registry::default());
+        let engine = Engine::new(options.engine, Arc::clone(&clock), Arc::clone(&registry));
+        let (hub, distributor) = Hub::new(&options.command);
+        let (stop, requests) = unbounded_channel();
+        let control = Box::new(StopByCommand(stop));
+        let context = Arc::new(Context::new(
+            Arc::clone(&engine),
+            clock,
+            registry,
+            options.command,
+            Arc::clone(&hub),
+            control,
+        ));
+        engine.set_observer(Arc::new(Evictions::new(&context)));
+        let watch = WatchThread::start(hub, distributor)?;
+        let keeper = Keeper::start(engine)?;
+        let server = Server::start(&options.server, &context)?;
+        Ok(Self { server, _keeper: keeper, _watch: watch, context, requests })
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        self.server.addresses()
+    }
+
+    /// What its workers share: the engine, the clock, the counters.
+    #[must_use]
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Blocks until the node is to stop, by a signal or by a client; obeys what else is asked meanwhile. `true`
+    /// if it is to stop gracefully.
+    pub fn wait(&mut self, signals: &mut Signals) -> bool {
+        loop {
+            let requests = &mut self.requests;
+            // The other end is in the context, which is as old as the node.
+            let request = async { requests.recv().await.unwrap_or(Request::Stop) };
+            match signals.next_or(request) {
+                Request::Stop => return false,
+                Request::StopGracefully => return true,
+                Request::Reload => self.reload(),
+            }
+        }
+    }
+
+    /// Reads the users that may log in again. If that fails, those from before stay.
+    fn reload(&self) {
+        let Some(path) = &self.context.options.auth_file else { return };
+        match fs::read(path) {
+            Ok(file) => match Credentials::parse(&file) {
+                Some(credentials) => self.context.auth.replace(credentials),
+                None => tracing::warn!("{} is malformed: users stay as they are", path.display()),
+            },
+            Err(error) => tracing::warn!("{}: {error}: users stay as they are", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("addresses", self.addresses()).finish_non_exhaustive()
+    }
+}
+
+/// `shutdown`: reaches whoever [waits](Node::wait) for the node.
+struct StopByCommand(UnboundedSender<Request>);
+
+impl Control for StopByCommand {
+    fn shutdown(&self) {
+        // Nobody waits any more: the node is stopping already.
+        let _ = self.0.send(Request::Stop);
+    }
+
+    fn shutdown_graceful(&self) {
+        let _ = self.0.send(Request::StopGracefully);
+    }
+}
+
+/// The thread that ticks the clock and keeps the engine's house.
+struct Keeper {
+    /// Dropped to stop it.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn start(engine: Arc<Engine>) -> Result<Self, StartError> {
+        let (stop, stopped) = channel();
+        let thread = spawn("volt-keeper", move || keep(&engine.handle(), &stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+fn keep(handle: &Handle, stopped: &Receiver<()>) {
+    while stopped.recv_timeout(KEEPER_STEP) == Err(RecvTimeoutError::Timeout) {
+        handle.engine().clock().tick();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        join(&mut self.thread);
+    }
+}
+
+/// The thread that brings lines to the watchers.
+struct WatchThread {
+    hub: Arc<Hub>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WatchThread {
+    fn start(hub: Arc<Hub>, distributor: Distributor) -> Result<Self, StartError> {
+        let thread = spawn("volt-watch", move || distributor.run())?;
+        Ok(Self { hub, thread: Some(thread) })
+    }
+}
+
+impl Drop for WatchThread {
+    fn drop(&mut self) {
+        self.hub.stop();
+        join(&mut self.thread);
+    }
+}
+
+fn spawn(name: &str, main: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(main)
+        .map_err(|source| StartError::Thread { what: name.to_owned(), source })
+}
+
+fn join(thread: &mut Option<JoinHandle<()>>) {
+    if let Some(thread) = thread.take() {
+        // A thread that panicked has said so; the process ends by its hook, or a test fails by itself.
+        let _ = thread.join();
+    }
+}

@@ -7,6 +7,7 @@
 use super::listen::Listen;
 use super::options::{Options, Port};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -94,6 +95,17 @@ impl Sockets {
             udp: all(&self.udp),
             unix: self.unix_file.as_ref().map(|file| file.path.clone()),
         }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tcp = self.tcp.iter().map(|address| format!("tcp {address}"));
+        let udp = self.udp.iter().map(|address| format!("udp {address}"));
+        let unix = self.unix.iter().map(|path| format!("unix {}", path.display()));
+        let all: Vec<_> = tcp.chain(udp).chain(unix).collect();
+        f.write_str(if all.is_empty() { "nowhere" } else { "" })?;
+        f.write_str(&all.join(", "))
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod listen;
 pub mod options;
 pub mod process;
+pub mod signals;
 
 mod acceptor;
 mod connection;
