@@ -70,7 +70,7 @@ const fn own(long: &'static str, meaning: Meaning) -> Flag<Meaning> {
 }
 
 /// Why there are no slabs.
-pub(super) const SLABS: &str = "there are no slab classes, items are allocated by their own size";
+pub(super) const SLABS: &str = "items have no slab classes, only statistics sort them into some";
 
 static FLAGS: &[Flag<Meaning>] = &[
     flag('p', "port", Value, Call(CommandLine::port)),

@@ -1,9 +1,9 @@
 //! The log: one line an event on standard error, as loud as `-v` says.
 //!
 //! memcached is silent by default, tells errors with `-v`, commands and replies with `-vv` and state changes
-//! with `-vvv`. Volt's events carry levels; [`level`] is where the two meet. What the server has to say at
-//! start and stop is shown by default, since somebody who sees it needs it. The level can be changed while
-//! serving (`verbosity`, an admin command).
+//! with `-vvv`. Volt's events carry levels; [`Level::of_verbosity`] is where the two meet. What the server has to
+//! say at start and stop is shown by default, since somebody who sees it needs it. The level can be changed
+//! while serving (`verbosity`, an admin command).
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Registry;
