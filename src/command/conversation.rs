@@ -13,7 +13,7 @@ use super::login::{Login, Step};
 use super::pipeline::{self, Outcome};
 use super::retrieval::{self, Fetch};
 use super::upload::Upload;
-use super::watch::Subscription;
+use super::watch::{CloseReason, Subscription};
 use super::{Output, Scope, Worker};
 use crate::protocol::{Parse, Words, text};
 
@@ -33,8 +33,8 @@ pub enum Next {
     /// Enough requests for now (`-R`): let other connections run, then call again without reading. The output
     /// may wait.
     Yield,
-    /// Write the output, then close.
-    Close,
+    /// Write the output, then close; the reason is for the log.
+    Close(CloseReason),
     /// Write the output, then turn the connection into a watcher's.
     Watch(Subscription),
 }
@@ -138,7 +138,7 @@ impl Conversation {
     fn begin(&mut self, input: &[u8]) -> (usize, Option<Next>) {
         match input.first() {
             None => (0, Some(Next::Read)),
-            Some(&BINARY_MAGIC) => (0, Some(Next::Close)),
+            Some(&BINARY_MAGIC) => (0, Some(Next::Close(CloseReason::Error))),
             Some(_) => {
                 self.state = State::Idle;
                 (0, None)
@@ -155,7 +155,7 @@ impl Conversation {
         let State::Login(login) = &mut self.state else { return (0, None) };
         match login.step(worker, input, output) {
             Step::Wait => (0, Some(Next::Read)),
-            Step::Close => (0, Some(Next::Close)),
+            Step::Close => (0, Some(Next::Close(CloseReason::Error))),
             Step::Consumed(bytes) => (bytes, None),
             Step::LoggedIn(bytes) => {
                 self.state = State::Idle;
@@ -192,7 +192,7 @@ impl Conversation {
             Outcome::Done => None,
             Outcome::WaitForLine => return self.wait_for_line(input),
             Outcome::WaitForBlock => Some(Next::Read),
-            Outcome::Close => Some(Next::Close),
+            Outcome::Close(reason) => Some(Next::Close(reason)),
             Outcome::Watch(subscription) => Some(Next::Watch(subscription)),
             Outcome::Fetch(fetch) => self.enter(State::Fetching(fetch)),
             Outcome::Receive(upload) => self.enter(State::Receiving(upload)),
@@ -211,7 +211,7 @@ impl Conversation {
     fn wait_for_line(&mut self, input: &[u8]) -> (usize, Option<Next>) {
         self.scanned = input.len();
         match text::unfinished(input) {
-            Parse::TooLong => (0, Some(Next::Close)),
+            Parse::TooLong => (0, Some(Next::Close(CloseReason::Error))),
             _ => (0, Some(Next::Read)),
         }
     }

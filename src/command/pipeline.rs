@@ -9,7 +9,7 @@
 use super::admin::{self, Listing};
 use super::retrieval::{self, CHUNK, Fetch};
 use super::upload::{self, Upload, WAIT_MAX};
-use super::watch::Subscription;
+use super::watch::{CloseReason, Subscription};
 use super::{Output, Scope, arithmetic, meta, removal};
 use crate::engine::Key;
 use crate::protocol::number::parse_u32;
@@ -47,8 +47,8 @@ pub(super) enum Outcome {
     List(Listing),
     /// The connection becomes a watcher's.
     Watch(Subscription),
-    /// Close the connection.
-    Close,
+    /// Close the connection, for this reason.
+    Close(CloseReason),
 }
 
 /// A request in the input.
@@ -96,7 +96,7 @@ fn look(input: &[u8], start: usize) -> Result<Item<'_>, Outcome> {
     let (request, line_len) = match protocol::parse(&input[start..]) {
         Parse::Request { request, consumed } => (request, consumed),
         Parse::Incomplete => return Err(Outcome::WaitForLine),
-        Parse::TooLong => return Err(Outcome::Close),
+        Parse::TooLong => return Err(Outcome::Close(CloseReason::Error)),
     };
     let line_end = start + line_len;
     let value_len = match &request {
@@ -202,10 +202,11 @@ fn run_one(
                 admin::Outcome::Done => Outcome::Done,
                 admin::Outcome::List(listing) => Outcome::List(listing),
                 admin::Outcome::Watch(subscription) => Outcome::Watch(subscription),
-                admin::Outcome::Close => Outcome::Close,
+                admin::Outcome::Close => Outcome::Close(CloseReason::Shutdown),
             };
         }
-        Request::Quit | Request::Hangup => return Outcome::Close,
+        Request::Quit => return Outcome::Close(CloseReason::Normal),
+        Request::Hangup => return Outcome::Close(CloseReason::Error),
         Request::Rejected(rejection) => return reject(scope, *rejection, output),
     }
     Outcome::Done

@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Next::Read => poll_fn(|cx| self.poll_receive(cx)).await?,
                 Next::ReadValue => poll_fn(|cx| self.poll_receive_value(cx)).await?,
                 Next::Write | Next::Yield => poll_fn(|cx| self.poll_go_on(cx)).await?,
-                Next::Close => return Ok(CloseReason::Error),
+                Next::Close(reason) => return Ok(reason),
                 Next::Watch(subscription) => return self.watch(&subscription).await,
             };
             match turn {
