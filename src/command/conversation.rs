@@ -101,12 +101,15 @@ impl Conversation {
                 State::Fetching(_) => self.fetch(worker, rest, output),
                 State::Receiving(_) => self.receive(worker, rest, output),
                 State::Swallowing(_) => self.swallow(rest),
-                State::Listing(listing) => {
-                    if listing.step(worker, output) {
+                State::Listing(listing) => match listing.step(worker, output) {
+                    true => {
                         self.state = State::Idle;
+                        (0, None)
                     }
-                    (0, None)
-                }
+                    false if output.is_full() => (0, Some(Next::Write)),
+                    // Many items were looked at and few listed.
+                    false => (0, Some(Next::Yield)),
+                },
             };
             consumed += taken;
             if let Some(next) = next {

@@ -12,12 +12,8 @@ use super::upload::{self, Upload, WAIT_MAX};
 use super::watch::{CloseReason, Subscription};
 use super::{Output, Scope, arithmetic, meta, removal};
 use crate::engine::Key;
-use crate::protocol::number::parse_u32;
 use crate::protocol::text::Get;
-use crate::protocol::{self, BAD_FORMAT, Parse, Rejection, Request, Tokens, VERSION};
-
-/// Highest level that `verbosity` sets.
-const VERBOSITY_MAX: u32 = 2;
+use crate::protocol::{self, Parse, Rejection, Request, VERSION};
 
 /// What a batch of requests came to.
 pub(super) struct Batch {
@@ -196,8 +192,7 @@ fn run_one(
                 return reject(scope, rejection, output);
             }
         }
-        Request::Verbosity(tokens) => return verbosity(scope, *tokens, output),
-        Request::Admin(tokens) => {
+        Request::Verbosity(tokens) | Request::Admin(tokens) => {
             return match admin::execute(scope.worker, *tokens, output) {
                 admin::Outcome::Done => Outcome::Done,
                 admin::Outcome::List(listing) => Outcome::List(listing),
@@ -281,17 +276,4 @@ fn fetch(
             Outcome::Fetch(fetch)
         }
     }
-}
-
-/// `verbosity <level> [noreply]`
-fn verbosity(scope: Scope<'_>, tokens: Tokens<'_>, output: &mut Output) -> Outcome {
-    let noreply = tokens.noreply();
-    let Some(level) = tokens.get(1).and_then(parse_u32) else {
-        return reject(scope, Rejection { noreply, ..Rejection::new(BAD_FORMAT) }, output);
-    };
-    scope.worker.context.tunables.verbosity.set(level.min(VERBOSITY_MAX));
-    if !noreply {
-        output.push(b"OK\r\n");
-    }
-    Outcome::Done
 }

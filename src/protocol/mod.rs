@@ -81,9 +81,10 @@ impl Rejection {
     }
 }
 
-/// The memcached whose behaviour this is; what `version` and `stats` answer, since clients choose by it what they
-/// may use.
-pub const VERSION: &str = "1.6.45";
+/// What `version` and `stats` answer: the memcached whose behaviour this is, since clients choose by it what they
+/// may use, then who it is. One word, as exporters expect of a statistic, and in the form that both semantic
+/// versions and Python's know as build metadata, which comparisons leave out.
+pub const VERSION: &str = concat!("1.6.45+volt.", env!("CARGO_PKG_VERSION"));
 /// Longest key, in bytes.
 pub const KEY_MAX: usize = 250;
 /// The reply to a word that no command is named by.

@@ -20,9 +20,6 @@ use super::watch::{Mask, Subscription};
 use super::{Output, Worker};
 use crate::protocol::{BAD_FORMAT, ERROR, Tokens};
 
-/// What `version`, `stats` and `-V` answer: memcached's version first, for clients that compare it.
-pub const VERSION: &str = concat!("1.6.45 (Volt ", env!("CARGO_PKG_VERSION"), ")");
-
 /// The one size class that statistics and listings put all items in. Volt has no slabs: items take what the
 /// allocator gives them, and a class of its own for every size would only be made up.
 pub const SIZE_CLASS: u32 = 1;
@@ -87,6 +84,9 @@ pub fn execute(worker: &Worker, tokens: Tokens<'_>, output: &mut Output) -> Outc
     match answer {
         Answer::Other(outcome) => outcome,
         Answer::Line(line) => {
+            if line.starts_with("ERROR") || line.starts_with("CLIENT_ERROR") {
+                worker.counters().protocol_errors.bump();
+            }
             if !silent {
                 output.line(line);
             }

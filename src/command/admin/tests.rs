@@ -8,11 +8,6 @@ fn words_may_be_cut_short_but_not_made_longer() {
 }
 
 #[test]
-fn the_version_begins_like_memcacheds_and_names_volt() {
-    assert!(VERSION.starts_with("1.6.45 (Volt "));
-}
-
-#[test]
 fn kinds_to_watch_go_by_their_beginning() {
     assert_eq!(watched_kind(b"mutations"), Some(Mask::MUTATIONS));
     assert_eq!(watched_kind(b"e"), Some(Mask::EVICTIONS));

@@ -5,8 +5,9 @@
 
 use super::Sink;
 use crate::command::Worker;
-use crate::command::admin::{VERSION, rusage};
+use crate::command::admin::rusage;
 use crate::engine::EngineStats;
+use crate::protocol::VERSION;
 use crate::stats::Totals;
 
 /// What the figures are taken from, all at one time.
