@@ -172,7 +172,7 @@ fn run_one(
         Request::Meta(request) if request.value_len().is_some() => {
             return store(scope, input, item, hash, consumed, output);
         }
-        Request::Meta(request) => meta::execute(scope, request, hash, output),
+        Request::Meta(request) => meta::execute(scope, request, output),
         Request::Delete(delete) => {
             removal::delete(scope, delete, Key { bytes: delete.key, hash }, output);
         }
@@ -192,7 +192,7 @@ fn run_one(
                 return reject(scope, rejection, output);
             }
         }
-        Request::Verbosity(tokens) | Request::Admin(tokens) => {
+        Request::Admin(tokens) => {
             return match admin::execute(scope.worker, *tokens, output) {
                 admin::Outcome::Done => Outcome::Done,
                 admin::Outcome::List(listing) => Outcome::List(listing),

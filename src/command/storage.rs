@@ -81,7 +81,7 @@ pub fn finish(
             StoreVerb::Append => StoreMode::Append { vivify: false },
             StoreVerb::Prepend => StoreMode::Prepend { vivify: false },
         },
-        compare: (store.verb == StoreVerb::Cas).then_some(store.cas),
+        compare: (store.verb == StoreVerb::Cas).then(|| unique(scope, store)),
         invalidate: false,
     };
     let stored = scope.session.store(draft, how);
@@ -113,6 +113,11 @@ pub fn finish(
             _ => b"NOT_STORED\r\n",
         });
     }
+}
+
+/// The unique to compare with. With `-C` every item shows 0, and 0 must not fit them all.
+fn unique(scope: Scope<'_>, store: &Store<'_>) -> u64 {
+    if scope.worker.context.engine.options().use_cas { store.cas } else { store.cas.max(1) }
 }
 
 fn count_cas(scope: Scope<'_>, status: StoreStatus) {

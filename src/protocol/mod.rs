@@ -45,8 +45,6 @@ pub enum Request<'b> {
     Touch(text::Touch<'b>),
     /// flush_all, with its words still to be looked at.
     FlushAll(Tokens<'b>),
-    /// verbosity, with its words still to be looked at.
-    Verbosity(Tokens<'b>),
     /// mg, ms, md, ma, me.
     Meta(meta::MetaRequest<'b>),
     /// mn: answered at once, and the output is sent.

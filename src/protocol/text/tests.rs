@@ -142,7 +142,7 @@ fn operators_commands_are_told_apart() {
     assert!(matches!(one("mn\r\n"), Request::MetaNoop));
     assert!(matches!(one("stats settings\r\n"), Request::Admin(_)));
     assert!(matches!(one(" flush_all\r\n"), Request::FlushAll(_)), "spaces before it are allowed");
-    assert!(matches!(one("verbosity\r\n"), Request::Verbosity(_)));
+    assert!(matches!(one("verbosity\r\n"), Request::Admin(_)));
     assert!(matches!(one("foo HTTP/1.1\r\n"), Request::Hangup));
     assert!(matches!(one("get foo HTTP/1.1\r\n"), Request::Get(_)));
 }
