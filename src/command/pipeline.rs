@@ -172,7 +172,7 @@ fn run_one(
         Request::Meta(request) if request.value_len().is_some() => {
             return store(scope, input, item, hash, consumed, output);
         }
-        Request::Meta(request) => meta::execute(scope, request, output),
+        Request::Meta(request) => meta::execute(scope, request, hash, output),
         Request::Delete(delete) => {
             removal::delete(scope, delete, Key { bytes: delete.key, hash }, output);
         }

@@ -60,6 +60,7 @@ impl Upload {
 fn hash(scope: Scope<'_>, request: &Request<'_>) -> u64 {
     match request {
         Request::Store(store) => scope.session.key(store.key).hash,
+        Request::Meta(request) => request.with_key(|key| scope.session.key(key).hash),
         _ => 0,
     }
 }
@@ -71,7 +72,7 @@ fn hash(scope: Scope<'_>, request: &Request<'_>) -> u64 {
 pub fn draft(scope: Scope<'_>, request: &Request<'_>, hash: u64) -> Result<Draft, Rejection> {
     match request {
         Request::Store(store) => storage::draft(scope, store, Key { bytes: store.key, hash }),
-        Request::Meta(request) => meta::draft(scope, request),
+        Request::Meta(request) => meta::draft(scope, request, hash),
         _ => Err(Rejection::new(BAD_FORMAT)),
     }
 }
@@ -110,7 +111,7 @@ fn finish(
         Request::Store(store) => {
             storage::finish(scope, store, Key { bytes: store.key, hash }, draft, output);
         }
-        Request::Meta(request) => meta::finish(scope, request, draft, output),
+        Request::Meta(request) => meta::finish(scope, request, hash, draft, output),
         _ => {}
     }
 }

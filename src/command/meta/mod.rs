@@ -17,12 +17,15 @@ mod storage;
 pub use storage::{draft, finish};
 
 use super::{Output, Scope};
+use crate::engine::Key;
 use crate::protocol::meta::{MetaRequest, Verb};
 
-/// Runs mg, md, ma or me. ms has a data block, so it comes in two parts: [`draft`] and [`finish`].
-pub fn execute(scope: Scope<'_>, request: &MetaRequest<'_>, output: &mut Output) {
+/// Runs mg, md, ma or me; `hash` is that of the decoded key. ms has a data block, so it comes in two parts:
+/// [`draft`] and [`finish`].
+#[inline]
+pub fn execute(scope: Scope<'_>, request: &MetaRequest<'_>, hash: u64, output: &mut Output) {
     request.with_key(|bytes| {
-        let key = scope.session.key(bytes);
+        let key = Key { bytes, hash };
         match request.verb {
             Verb::Get => retrieval::get(scope, request, key, output),
             Verb::Delete => removal::delete(scope, request, key, output),

@@ -14,20 +14,19 @@ use watch::{StoreCommand, StoreEvent, StoreStatus};
 ///
 /// # Errors
 /// The reply, with the length of the data block that must be skipped.
-pub fn draft(scope: Scope<'_>, request: &MetaRequest<'_>) -> Result<Draft, Rejection> {
+pub fn draft(scope: Scope<'_>, request: &MetaRequest<'_>, hash: u64) -> Result<Draft, Rejection> {
     let value_len = request.value_len().unwrap_or_default();
-    request.with_key(|bytes| new_draft(scope, request, bytes, value_len)).map_err(|message| {
-        Rejection { message, swallow: value_len.saturating_add(2), noreply: false }
-    })
+    request.with_key(|bytes| new_draft(scope, request, Key { bytes, hash }, value_len)).map_err(
+        |message| Rejection { message, swallow: value_len.saturating_add(2), noreply: false },
+    )
 }
 
 fn new_draft(
     scope: Scope<'_>,
     request: &MetaRequest<'_>,
-    bytes: &[u8],
+    key: Key<'_>,
     value_len: usize,
 ) -> Result<Draft, &'static str> {
-    let key = scope.session.key(bytes);
     let exptime = match (request.mode, request.has(b'N')) {
         (Mode::Append | Mode::Prepend, true) => request.vivify,
         _ => request.exptime,
@@ -77,9 +76,15 @@ fn refuse(
 }
 
 /// ms, second half: the draft is full, store it and answer.
-pub fn finish(scope: Scope<'_>, request: &MetaRequest<'_>, draft: Draft, output: &mut Output) {
+pub fn finish(
+    scope: Scope<'_>,
+    request: &MetaRequest<'_>,
+    hash: u64,
+    draft: Draft,
+    output: &mut Output,
+) {
     request.with_key(|bytes| {
-        let key = scope.session.key(bytes);
+        let key = Key { bytes, hash };
         scope.log_lookup(key);
         let exptime = draft.exptime();
         let stored = match compares_with_nothing(request) {
