@@ -82,11 +82,11 @@ fn miss(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &mut 
 
 /// Answers from `item`, which `N` has `created` or which was there.
 #[inline]
-fn hit(
-    scope: Scope<'_>,
+fn hit<'s>(
+    scope: Scope<'s>,
     request: &MetaRequest<'_>,
     key: Key<'_>,
-    mut item: ItemRef<'_>,
+    mut item: ItemRef<'s>,
     created: bool,
     output: &mut Output,
 ) -> Outcome {
