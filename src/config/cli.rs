@@ -223,11 +223,12 @@ impl CommandLine {
         }
     }
 
-    /// Several `-l` add up.
+    /// Several `-l` add up; one that is there already adds nothing.
     fn listen(&mut self, written: &str, text: &str) -> Result<(), Error> {
         let before = self.settings.iter().rev().find(|(key, ..)| *key == "server.listen");
-        let all = match before {
-            Some((_, before, _)) => format!("{before},{text}"),
+        let all = match before.map(|(_, before, _)| before.to_string()) {
+            Some(before) if before.split([',', ';']).any(|part| part == text) => before,
+            Some(before) => format!("{before},{text}"),
             None => text.to_owned(),
         };
         self.set("server.listen", all.clone(), written, &all);

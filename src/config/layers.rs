@@ -7,11 +7,12 @@ use super::error::Error;
 use super::settings::Settings;
 use ::config::{ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Start of the names of environment variables that are settings.
-pub(super) const PREFIX: &str = "VOLT";
+/// What the names of environment variables begin with that are settings.
+const PREFIX: &str = "VOLT";
 
 /// Between the parts of such a name, since keys have single underscores of their own.
 const SEPARATOR: &str = "__";
@@ -27,6 +28,12 @@ pub(super) enum Origin {
     Environment(String),
     /// This part of the command line, as it was written.
     Flag(String),
+}
+
+/// Whether an environment variable of this name is meant for Volt.
+pub(super) fn is_setting(variable: &OsStr) -> bool {
+    let rest = variable.as_encoded_bytes().strip_prefix(PREFIX.as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(SEPARATOR.as_bytes()))
 }
 
 impl fmt::Display for Origin {

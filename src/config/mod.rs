@@ -88,7 +88,7 @@ pub fn load(
     for (name, value) in env {
         if name == PORT_FILE {
             port_file = Some(PathBuf::from(value));
-        } else if name.as_encoded_bytes().starts_with(layers::PREFIX.as_bytes()) {
+        } else if layers::is_setting(&name) {
             variables.insert(utf8(name)?, utf8(value)?);
         }
     }

@@ -71,6 +71,7 @@ fn several_listeners_add_up() {
     let localhost = Listen { host: Some("localhost".to_owned()), port: Some(11300) };
     assert_eq!(config.server.listen, [host("127.0.0.1"), host("::1"), localhost]);
     assert_eq!(config.command.inter.as_deref(), Some("127.0.0.1,[::1],localhost:11300"));
+    assert_eq!(run("volt -l ::1 -l ::1").server.listen, [host("::1")]);
     let (message, code) = fails("volt -l 127.0.0.1:http");
     assert_eq!((message.as_str(), code), ("Invalid port number: \"http\" (-l 127.0.0.1:http)", 64));
 }
@@ -283,6 +284,17 @@ fn passwords_need_the_text_protocol_and_a_file() {
     std::fs::write(dir.path().join("bad"), "foobar").unwrap();
     let bad = dir.path().join("bad");
     assert!(fails(&format!("volt -Y {}", bad.display())).0.ends_with("Should be 'user:password'"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_not_utf8_matters_only_where_it_is_a_setting() {
+    use std::os::unix::ffi::OsStringExt;
+    let garbage = || OsString::from_vec(vec![0xff]);
+    let with = |name: &str| load([OsString::from("volt")], [(OsString::from(name), garbage())]);
+    assert!(with("VOLTA_HOME").is_ok());
+    assert_eq!(with("VOLT__LOG__LEVEL").unwrap_err().exit_code(), 64);
+    assert_eq!(load([OsString::from("volt"), garbage()], []).unwrap_err().exit_code(), 64);
 }
 
 #[test]
