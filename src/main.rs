@@ -1,6 +1,7 @@
 //! The program: settings in, exit code out. What happens in between is `node`'s.
 
 use std::env;
+use std::io::{self, Write};
 use std::panic;
 use std::process::{ExitCode, abort};
 use volt::config::{self, Config, Outcome, logging};
@@ -15,7 +16,8 @@ fn main() -> ExitCode {
     match config::load(env::args_os(), env::vars_os()) {
         Ok(Outcome::Run(config)) => run(*config),
         Ok(Outcome::Print(text)) => {
-            print!("{text}");
+            // Whoever closes the pipe has read enough.
+            let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error, error.exit_code()),

@@ -4,7 +4,7 @@
 //! The sentences about wrong values are memcached's wherever it has one.
 
 use super::cli::CommandLine;
-use super::error::Error;
+use super::error::{EX_USAGE, Error, FAILURE};
 use super::layers::{Layers, Origin};
 use super::logging::Level;
 use super::settings::Settings;
@@ -81,7 +81,11 @@ impl Check<'_> {
         let (key, memory) = ("memory.item_size_max", &self.settings.memory);
         let size = memory.item_size_max;
         if size.0 < ITEM_SIZE_LEAST {
-            return Err(self.layers.error(key, "Item max size cannot be less than 1024 bytes."));
+            return Err(self.layers.error(
+                key,
+                EX_USAGE,
+                "Item max size cannot be less than 1024 bytes.",
+            ));
         }
         if size.0 > memory.limit.0 / 2 {
             return Err(Error::usage(format!(
@@ -91,9 +95,11 @@ impl Check<'_> {
             )));
         }
         if size.0 > ITEM_SIZE_MOST {
-            return Err(self
-                .layers
-                .error(key, "Cannot set item size limit higher than a gigabyte."));
+            return Err(self.layers.error(
+                key,
+                EX_USAGE,
+                "Cannot set item size limit higher than a gigabyte.",
+            ));
         }
         self.bytes(key, size)
     }
@@ -106,7 +112,7 @@ impl Check<'_> {
             _ => return self.whole("memory.hash_power", power, 12..=32, ""),
         };
         let wrong = format!("Initial hashtable multiplier of {power} is too {wrong}");
-        Err(self.layers.error("memory.hash_power", wrong))
+        Err(self.layers.error("memory.hash_power", FAILURE, wrong))
     }
 
     fn server(
@@ -163,7 +169,7 @@ impl Check<'_> {
     ) -> Result<Vec<Listen>, Error> {
         let (key, server) = ("server.listen", &self.settings.server);
         let mut listen = Listen::parse_list(&server.listen)
-            .map_err(|wrong| self.layers.error(key, wrong.to_string()))?;
+            .map_err(|wrong| self.layers.error(key, EX_USAGE, wrong.to_string()))?;
         let as_memcached = caller.as_memcached || line.port_given();
         if listen.is_empty() && !as_memcached {
             listen.push(Listen { host: Some(LOOPBACK.to_owned()), port: None });
@@ -177,7 +183,8 @@ impl Check<'_> {
     }
 
     fn port(&self, key: &str, number: i64) -> Result<Port, Error> {
-        let wrong = || self.layers.error(key, format!("ERROR: Invalid port number {number}."));
+        let wrong =
+            || self.layers.error(key, EX_USAGE, format!("ERROR: Invalid port number {number}."));
         Port::from_flag(number).ok_or_else(wrong)
     }
 
@@ -185,7 +192,7 @@ impl Check<'_> {
         let mode = u32::from_str_radix(&self.settings.server.unix_mask, 8).ok();
         let wrong = "expected permissions in octal, such as 700 or 770";
         mode.filter(|mode| *mode <= 0o7777)
-            .ok_or_else(|| self.layers.error("server.unix_mask", wrong))
+            .ok_or_else(|| self.layers.error("server.unix_mask", EX_USAGE, wrong))
     }
 
     fn command(
@@ -269,9 +276,11 @@ impl Check<'_> {
     fn prefix_delimiter(&self) -> Result<u8, Error> {
         match self.settings.commands.prefix_delimiter.as_bytes() {
             [one] => Ok(*one),
-            _ => {
-                Err(self.layers.error("commands.prefix_delimiter", "expected one ASCII character"))
-            }
+            _ => Err(self.layers.error(
+                "commands.prefix_delimiter",
+                EX_USAGE,
+                "expected one ASCII character",
+            )),
         }
     }
 
@@ -298,16 +307,17 @@ impl Check<'_> {
         let number = Some(number).filter(|number| range.contains(number));
         number
             .and_then(|number| u32::try_from(number).ok())
-            .ok_or_else(|| self.layers.error(key, wrong))
+            .ok_or_else(|| self.layers.error(key, FAILURE, wrong))
     }
 
     fn bytes(&self, key: &str, size: ByteSize) -> Result<usize, Error> {
-        usize::try_from(size.0).map_err(|_| self.layers.error(key, "more than can be addressed"))
+        usize::try_from(size.0)
+            .map_err(|_| self.layers.error(key, EX_USAGE, "more than can be addressed"))
     }
 
     fn seconds(&self, key: &str, span: Span) -> Result<u32, Error> {
         let seconds = u32::try_from(span.0.as_secs()).ok().filter(|_| span.0.subsec_nanos() == 0);
-        seconds.ok_or_else(|| self.layers.error(key, "expected whole seconds"))
+        seconds.ok_or_else(|| self.layers.error(key, EX_USAGE, "expected whole seconds"))
     }
 }
 
@@ -329,7 +339,7 @@ fn choice<T: Copy>(
         Some((_, choice)) => Ok(*choice),
         None => {
             let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-            Err(layers.error(key, format!("expected {}", names.join(" or "))))
+            Err(layers.error(key, EX_USAGE, format!("expected {}", names.join(" or "))))
         }
     }
 }

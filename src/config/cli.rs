@@ -73,6 +73,9 @@ const fn own(long: &'static str, meaning: Meaning) -> Flag<Meaning> {
 pub(super) const SLABS: &str = "items have no slab classes, only statistics sort them into some";
 
 static FLAGS: &[Flag<Meaning>] = &[
+    flag('h', "help", Nothing, Call(CommandLine::help)),
+    flag('i', "license", Nothing, Call(CommandLine::license)),
+    flag('V', "version", Nothing, Call(CommandLine::version)),
     flag('p', "port", Value, Call(CommandLine::port)),
     flag('U', "udp-port", Value, Call(CommandLine::udp_port)),
     flag('s', "unix-socket", Value, Text("server.unix_socket")),
@@ -87,9 +90,6 @@ static FLAGS: &[Flag<Meaning>] = &[
     flag('c', "conn-limit", Value, Number("server.conn_limit", 1)),
     flag('k', "lock-memory", Nothing, Switch("process.lock_memory", true)),
     flag('v', "verbose", Maybe, Call(CommandLine::verbose)),
-    flag('h', "help", Nothing, Call(CommandLine::help)),
-    flag('i', "license", Nothing, Call(CommandLine::license)),
-    flag('V', "version", Nothing, Call(CommandLine::version)),
     flag('P', "pidfile", Value, Text("process.pid_file")),
     flag('f', "slab-growth-factor", Value, Call(CommandLine::growth_factor)),
     flag('n', "slab-min-size", Value, Call(CommandLine::chunk_size)),

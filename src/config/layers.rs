@@ -3,7 +3,7 @@
 //! Every value keeps where it came from, so that what is wrong with it can be said where it was written. A key
 //! that no setting has is an error in every layer: a misspelt setting must not be a silent default.
 
-use super::error::Error;
+use super::error::{EX_USAGE, Error};
 use super::settings::Settings;
 use ::config::{ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use std::collections::BTreeMap;
@@ -114,15 +114,18 @@ impl Layers {
         let merged = builder.build().expect("values in memory cannot fail to load");
         merged.try_deserialize().map_err(|error| {
             let key = key_of(&error).unwrap_or_default();
-            self.error(&key, reason(&error))
+            self.error(&key, EX_USAGE, reason(&error))
         })
     }
 
-    /// The error for the value of `key`: a flag is told off in memcached's words, with what was written.
-    pub(super) fn error(&self, key: &str, wrong: impl Into<String>) -> Error {
+    /// The error for the value of `key`: a flag ends with memcached's exit `code` and in its words, with what was
+    /// written; any other origin is named.
+    pub(super) fn error(&self, key: &str, code: u8, wrong: impl Into<String>) -> Error {
         let wrong = wrong.into();
         match self.values.get(key) {
-            Some((_, Origin::Flag(written))) => Error::usage(format!("{wrong} ({written})")),
+            Some((_, Origin::Flag(written))) => {
+                Error::Flag { message: format!("{wrong} ({written})"), code }
+            }
             Some((kind, origin)) => Error::Value {
                 key: key.to_owned(),
                 value: shown(kind),
@@ -159,7 +162,7 @@ impl Layers {
             let wrong = mismatch(&slot.0, &kind);
             *slot = (kind, origin);
             if let Some(wrong) = wrong {
-                return Err(self.error(&key, wrong));
+                return Err(self.error(&key, EX_USAGE, wrong));
             }
         }
         Ok(())

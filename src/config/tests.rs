@@ -130,10 +130,10 @@ fn flags_reach_the_parts() {
 #[test]
 fn what_memcached_refuses_is_refused_in_its_words() {
     for (line, message, code) in [
-        ("volt -c 0", "Maximum connections must be greater than 0 (-c 0)", 64),
-        ("volt -c -1", "Maximum connections must be greater than 0 (-c -1)", 64),
-        ("volt -t 0", "Number of threads must be greater than 0 (-t 0)", 64),
-        ("volt -R 0", "Number of requests per event must be greater than 0 (-R 0)", 64),
+        ("volt -c 0", "Maximum connections must be greater than 0 (-c 0)", 1),
+        ("volt -c -1", "Maximum connections must be greater than 0 (-c -1)", 1),
+        ("volt -t 0", "Number of threads must be greater than 0 (-t 0)", 1),
+        ("volt -R 0", "Number of requests per event must be greater than 0 (-R 0)", 1),
         ("volt -f 1", "Factor must be greater than 1", 1),
         ("volt -n 0", "Chunk size must be greater than 0", 1),
         ("volt -I 1000", "Item max size cannot be less than 1024 bytes. (-I 1000)", 64),
@@ -151,12 +151,12 @@ fn what_memcached_refuses_is_refused_in_its_words() {
         (
             "volt -o hashpower=11",
             "Initial hashtable multiplier of 11 is too low (-o hashpower=11)",
-            64,
+            1,
         ),
         (
             "volt -o hashpower=33",
             "Initial hashtable multiplier of 33 is too high (-o hashpower=33)",
-            64,
+            1,
         ),
         ("volt -o hashpower", "Missing numeric argument for hashpower", 1),
         ("volt -o modern,nonsense", "Illegal suboption \"nonsense\"", 1),

@@ -23,7 +23,7 @@ pub struct Options {
     pub daemonize: bool,
     /// File to write the process id to (`-P`).
     pub pid_file: Option<PathBuf>,
-    /// User to become when started as root (`-u`). Root has to name one, be it root.
+    /// User to become when started as root (`-u`); without one, root stays root and is warned.
     pub user: Option<String>,
     /// Raise the limit on core files as far as it goes (`-r`).
     pub core_dumps: bool,
@@ -44,9 +44,6 @@ pub enum ProcessError {
         "failed to set rlimit for open files. Try starting as root or requesting smaller maxconns value."
     )]
     Files,
-    /// Root without `-u`.
-    #[error("must add '-u root' to start as root")]
-    Root,
     /// `-u` with an unknown name.
     #[error("can't find the user {0} to switch to")]
     NoUser(String),
@@ -64,7 +61,6 @@ impl ProcessError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Core | Self::Files | Self::Identity(..) => 71,
-            Self::Root => 64,
             Self::NoUser(_) => 67,
             Self::Daemon(_) => 1,
         }
@@ -159,7 +155,12 @@ fn become_user(user: Option<&str>) -> Result<(), ProcessError> {
     if real != 0 && effective != 0 {
         return Ok(());
     }
-    let name = user.filter(|name| !name.is_empty()).ok_or(ProcessError::Root)?;
+    // memcached refuses to start here. A first `cargo run` in a container is root as well, and listens on the
+    // loopback alone.
+    let Some(name) = user.filter(|name| !name.is_empty()) else {
+        tracing::warn!("running as root: -u USER gives up its rights");
+        return Ok(());
+    };
     let (uid, gid) = look_up(name).ok_or_else(|| ProcessError::NoUser(name.to_owned()))?;
     assume(uid, gid).map_err(|error| ProcessError::Identity(name.to_owned(), error))
 }
