@@ -200,6 +200,8 @@ impl<'s> ItemRef<'s> {
     pub fn win_token(&self) -> bool {
         unimplemented!()
     }
+    /// Changes the deadline and nothing else (meta T). `false` if the item was about to be replaced: look it up again.
+    pub fn set_exptime(&self, exptime: RelTime) -> bool { unimplemented!() }
     /// For large values: a counted hold on the item that outlives the session (Send); `None` for small ones,
     /// which are to be copied.
     pub fn hold(&self) -> Option<Held> {
@@ -368,8 +370,6 @@ impl<'h> Session<'h> {
     pub fn touch(&self, key: Key<'_>, exptime: RelTime) -> Lookup<'_> {
         unimplemented!()
     }
-    /// Changes the deadline and nothing else (meta T): no access is counted.
-    pub fn set_exptime(&self, key: Key<'_>, exptime: RelTime) -> Lookup<'_> { unimplemented!() }
     /// Memory for a new item; evicts as needed. On TooLarge/OutOfMemory the caller removes the old value as memcached does (`unlink`).
     pub fn draft(
         &self,

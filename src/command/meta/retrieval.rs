@@ -13,7 +13,7 @@ const PEEK: FlagSet = FlagSet::of(b"NTRlhu");
 /// Whether a lookup came to its end.
 enum Outcome {
     Done,
-    /// The item has gone while it was being changed.
+    /// The item was about to be replaced while its deadline was to be changed.
     Again,
 }
 
@@ -36,12 +36,12 @@ fn get_once(
     };
     watch::fetch(scope.worker, scope.cfd, key.bytes, &lookup);
     if let Lookup::Hit(item) = lookup {
-        return hit(scope, request, key, item, false, output);
+        return hit(scope, request, item, false, output);
     }
     scope.count_absence(&lookup);
     if request.has(b'N') {
         match vivify(scope, request, key) {
-            Stored::Stored(item) => return hit(scope, request, key, item, true, output),
+            Stored::Stored(item) => return hit(scope, request, item, true, output),
             Stored::NotStored => return Outcome::Again,
             // There is no memory: as if it had not been asked for.
             _ => {}
@@ -82,20 +82,16 @@ fn miss(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &mut 
 
 /// Answers from `item`, which `N` has `created` or which was there.
 #[inline]
-fn hit<'s>(
-    scope: Scope<'s>,
+fn hit(
+    scope: Scope<'_>,
     request: &MetaRequest<'_>,
-    key: Key<'_>,
-    mut item: ItemRef<'s>,
+    item: ItemRef<'_>,
     created: bool,
     output: &mut Output,
 ) -> Outcome {
     let exptime = if created { 0 } else { item.exptime() };
-    if request.has(b'T') {
-        match scope.session.set_exptime(key, scope.deadline(request.exptime)) {
-            Lookup::Hit(changed) => item = changed,
-            _ => return Outcome::Again,
-        }
+    if request.has(b'T') && !item.set_exptime(scope.deadline(request.exptime)) {
+        return Outcome::Again;
     }
     if request.opaque_too_long {
         output.line(OPAQUE_TOO_LONG);
