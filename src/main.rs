@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     end_on_panic();
-    logging::init(config.log, config.process.verbosity);
+    let log = logging::init(config.log, config.process.verbosity);
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
@@ -38,7 +38,7 @@ fn run(config: Config) -> ExitCode {
         Err(error) => return fail(&error, EX_OSERR),
     };
     let Config { engine, server, command, .. } = config;
-    let mut node = match Node::start(Options { engine, server, command }) {
+    let mut node = match Node::start(Options { engine, server, command, log: Some(log) }) {
         Ok(node) => node,
         Err(error) => return fail(&error, EX_OSERR),
     };

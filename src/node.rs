@@ -12,6 +12,7 @@ use crate::command;
 use crate::command::auth::Credentials;
 use crate::command::context::{Context, Control};
 use crate::command::watch::{Distributor, Evictions, Hub};
+use crate::config::logging::Verbosity;
 use crate::engine::{self, Engine, Handle};
 use crate::server::signals::{Request, Signals};
 use crate::server::{self, Addresses, Server, StartError};
@@ -36,6 +37,8 @@ pub struct Options {
     pub server: server::Options,
     /// The commands.
     pub command: command::options::Options,
+    /// The log that `verbosity` makes louder; `None` leaves the log to whoever has one.
+    pub log: Option<Verbosity>,
 }
 
 /// A running node. Dropping it stops it: connections are closed, threads have ended when the drop returns.
@@ -69,7 +72,7 @@ impl Node {
         let engine = Engine::new(options.engine, Arc::clone(&clock), Arc::clone(&registry));
         let (hub, distributor) = Hub::new(&options.command);
         let (stop, requests) = unbounded_channel();
-        let control = Box::new(StopByCommand(stop));
+        let control = Box::new(ByCommand { stop, log: options.log });
         let context = Arc::new(Context::new(
             Arc::clone(&engine),
             clock,
@@ -131,17 +134,27 @@ impl fmt::Debug for Node {
     }
 }
 
-/// `shutdown`: reaches whoever [waits](Node::wait) for the node.
-struct StopByCommand(UnboundedSender<Request>);
+/// What clients ask of the process.
+struct ByCommand {
+    /// `shutdown`: reaches whoever [waits](Node::wait) for the node.
+    stop: UnboundedSender<Request>,
+    log: Option<Verbosity>,
+}
 
-impl Control for StopByCommand {
+impl Control for ByCommand {
     fn shutdown(&self) {
         // Nobody waits any more: the node is stopping already.
-        let _ = self.0.send(Request::Stop);
+        let _ = self.stop.send(Request::Stop);
     }
 
     fn shutdown_graceful(&self) {
-        let _ = self.0.send(Request::StopGracefully);
+        let _ = self.stop.send(Request::StopGracefully);
+    }
+
+    fn set_verbosity(&self, verbosity: u32) {
+        if let Some(log) = &self.log {
+            log.set(verbosity);
+        }
     }
 }
 

@@ -78,6 +78,9 @@ pub trait Control: Send + Sync {
 
     /// `shutdown graceful`: stop as at SIGUSR1, saving what is to be saved. Returns at once.
     fn shutdown_graceful(&self);
+
+    /// `verbosity`: say as much on standard error as so many `-v` would. Returns at once.
+    fn set_verbosity(&self, verbosity: u32);
 }
 
 /// A control that ignores everything, for tests and tools that have no process to stop.
@@ -88,4 +91,6 @@ impl Control for NoControl {
     fn shutdown(&self) {}
 
     fn shutdown_graceful(&self) {}
+
+    fn set_verbosity(&self, _: u32) {}
 }

@@ -16,7 +16,9 @@ const VERBOSITY_MAX: u32 = 2;
 pub(super) fn verbosity(worker: &Worker, arguments: &[&[u8]]) -> &'static str {
     match arguments.first().and_then(|word| parse_u32(word)) {
         Some(level) => {
-            worker.context.tunables.verbosity.set(level.min(VERBOSITY_MAX));
+            let level = level.min(VERBOSITY_MAX);
+            worker.context.tunables.verbosity.set(level);
+            worker.context.control.set_verbosity(level);
             OK
         }
         None => BAD_FORMAT,
