@@ -85,16 +85,15 @@ impl Listing {
             }
         }
         let session = worker.handle.pin();
-        let mut visited = 0;
+        let mut left = STEP_ITEMS;
         while let Some(cursor) = self.cursor {
-            if output.is_full() || visited >= STEP_ITEMS {
+            if output.is_full() || left == 0 {
                 return false;
             }
+            // Items that are not listed, and room without items, count as well.
+            left -= BATCH_ITEMS;
             let kind = &mut self.kind;
-            let mut visit = |item: ItemRef<'_>| {
-                visited += 1;
-                kind.visit(worker, item, output);
-            };
+            let mut visit = |item: ItemRef<'_>| kind.visit(worker, item, output);
             self.cursor = session.scan(cursor, BATCH_ITEMS, &mut visit);
             if self.kind.has_enough() {
                 self.cursor = None;
