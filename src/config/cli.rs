@@ -331,3 +331,42 @@ pub(super) fn leading_number(text: &str) -> Option<(i64, &str)> {
     let digits = text[sign..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |n| sign + n);
     Some((text[..digits].parse().ok()?, &text[digits..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_and_word_sets_a_setting_that_there_is() {
+        let layers = Layers::defaults();
+        let flags = FLAGS.iter().map(|flag| &flag.meaning);
+        for meaning in flags.chain(extended::meanings()) {
+            if let Text(key) | Switch(key, _) | Number(key, _) = meaning {
+                assert!(layers.has(key), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_end_where_atoi_ends_them() {
+        for (text, expected) in [
+            ("12", Some((12, ""))),
+            ("-1", Some((-1, ""))),
+            ("+7x", Some((7, "x"))),
+            ("64mb", Some((64, "mb"))),
+            ("", None),
+            ("x", None),
+            ("-", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(leading_number(text), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_words_are_too_strange(words in proptest::collection::vec("-{0,2}[a-zA-Z]?[-a-z0-9=,.:é ]{0,8}", 0..6)) {
+            let _ = CommandLine::read(words);
+        }
+    }
+}

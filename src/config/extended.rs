@@ -314,3 +314,12 @@ fn debug_commands(line: &mut CommandLine, _: &str, _: &str) -> Result<(), Error>
     line.debug_commands = true;
     Ok(())
 }
+
+/// What the words mean that do what a flag could do.
+#[cfg(test)]
+pub(super) fn meanings() -> impl Iterator<Item = &'static Meaning> {
+    WORDS.iter().filter_map(|word| match &word.effect {
+        Meant(meaning) => Some(meaning),
+        _ => None,
+    })
+}

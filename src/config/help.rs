@@ -56,7 +56,7 @@ Process
 -o, --extended=<words>    comma separated list of these, several -o add up:
    - maxconns_fast        over -c turn away with an error (default); no_maxconns_fast
                           lets connections wait
-   - hashpower=<num>      log2 of the table's first size, 12 to 32 (default: 16)
+   - hashpower=<num>      log2 of the table's first size, 12 to 32 (default: 12)
    - idle_timeout=<sec>   close connections silent for longer (default: 0, never)
    - track_sizes          count items by size for stats sizes
    - watcher_logbuf_size=<kb> lines kept for one watcher (default: 256)

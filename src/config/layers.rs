@@ -95,8 +95,13 @@ impl Layers {
 
     /// Gives one setting, by the command line as it was `written`.
     pub(super) fn add_flag(&mut self, key: &str, kind: ValueKind, written: &str) {
-        debug_assert!(self.values.contains_key(key), "{key} is no setting");
+        debug_assert!(self.has(key), "{key} is no setting");
         self.values.insert(key.to_owned(), (kind, Origin::Flag(written.to_owned())));
+    }
+
+    /// Whether there is a setting of this name.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
     }
 
     /// Where the setting `key` was given.

@@ -90,7 +90,7 @@ impl Default for Memory {
             item_size_max: ByteSize(1 << 20),
             evictions: true,
             policy: "lru".to_owned(),
-            hash_power: 16,
+            hash_power: 12,
         }
     }
 }
