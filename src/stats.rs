@@ -123,6 +123,14 @@ counters! {
     time_in_listen_disabled_us,
     /// Requests that were answered with ERROR or CLIENT_ERROR.
     protocol_errors,
+    /// Items ever published in the table.
+    items_linked,
+    /// Items ever unlinked from the table.
+    items_unlinked,
+    /// Bytes of items ever published.
+    bytes_linked,
+    /// Bytes of items ever unlinked.
+    bytes_unlinked,
     /// Items ever stored.
     total_items,
     /// Items evicted to make room.

@@ -1,405 +1,321 @@
-//! SKELETON: signatures that the other modules build against; bodies arrive with the engine.
-#![allow(missing_docs, clippy::all, unused, unsafe_code, reason = "skeleton")]
+//! The engine: the cache itself, without protocol, sockets or disk.
+//!
+//! An [`Engine`] is shared; each thread works through a [`Handle`] of its own and, for a bounded batch, through
+//! a [`Session`] that pins the epoch. Items are read in place ([`ItemRef`]) and written as a [`Draft`] that one
+//! compare-and-swap publishes. Programs that embed Volt use [`Cache`], which hides all that.
+//!
+//! | file | what |
+//! |---|---|
+//! | `item` | the bytes of an item |
+//! | `memory` | where they come from, and the account of them |
+//! | `reclaim` | when they may be freed |
+//! | `table` | the lock-free hash table |
+//! | `evict` | which item to give up |
+//! | `expire` | what has passed its time, flush, and the keeper's round |
+//! | `session`, `draft`, `store`, `change`, `room` | the verbs |
+//! | `cache` | the face for Rust programs |
+
+mod cache;
+mod change;
+mod draft;
+pub mod evict;
+mod expire;
+mod item;
+mod memory;
+mod reclaim;
+mod room;
+mod session;
+mod store;
+mod table;
+
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+pub use cache::{Cache, CacheError, Value};
+pub use change::{Arith, ArithResult, Invalidate};
+pub use draft::{Draft, Refusal};
+pub use evict::PolicyKind;
+pub use item::{HEADER_LEN, LARGE_VALUE_LEN, VALUE_LEN_MAX};
+pub use session::{Cursor, Held, ItemRef, Key, Lookup, Session};
+pub use store::{Removed, StoreHow, StoreMode, Stored};
 
 use crate::clock::{Clock, RelTime};
 use crate::stats::{Counters, Registry};
-use std::marker::PhantomData;
-use std::sync::Arc;
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use evict::Hand;
+use memory::{Account, Purse};
+use reclaim::{Bag, Epochs, Member};
+use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
+use table::Table;
 
-/// Longest key, in bytes (protocol.txt).
+/// Longest key, in bytes (protocol.txt, "Keys").
 pub const KEY_MAX: usize = 250;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyKind {
-    Lru,
-    Lfu,
-}
+/// Items per bucket beyond which the table doubles. At 1 a lookup reads 1.4 items on average, and the table costs
+/// 8 to 16 bytes an item.
+const LOAD_MAX: usize = 1;
 
-#[derive(Debug, Clone)]
+/// How an engine is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Bytes for items, table, buffers and garbage together (`-m`).
     pub memory_limit: usize,
-    /// Largest item (header, key and value), in bytes (`-I`).
+    /// Largest item (header, key and value together), in bytes (`-I`).
     pub item_size_max: usize,
-    /// `false`: a store that finds no memory fails (`-M`).
+    /// `false` (`-M`): a store that finds no memory fails instead of evicting.
     pub evictions: bool,
+    /// Which items to evict.
     pub policy: PolicyKind,
-    /// log2 of the table's first size in buckets.
+    /// log2 of the table's first size in buckets, 1 to 32; the table grows by itself.
     pub hash_power: u32,
-    /// `false` with `-C`: every cas unique is 0.
+    /// `false` (`-C`): clients see 0 as every cas unique.
     pub use_cas: bool,
 }
+
 impl Default for Options {
     fn default() -> Self {
-        unimplemented!()
+        Self {
+            memory_limit: 64 << 20,
+            item_size_max: 1 << 20,
+            evictions: true,
+            policy: PolicyKind::default(),
+            hash_power: 12,
+            use_cas: true,
+        }
     }
 }
 
-/// Why something left the cache without being asked to.
+/// Why an item left the cache without being asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
+    /// To make room.
     Evicted,
+    /// It had passed its exptime.
     Expired,
+    /// It was stored before a flush.
     Flushed,
 }
 
-/// Told of what the engine removes by itself; must be quick, is called on the data path. (watch evictions)
+/// Is told of what the engine removes by itself. Called on the data path, with an epoch pinned: be quick.
 pub trait Observer: Send + Sync {
+    /// `item` is about to leave.
     fn removed(&self, item: ItemRef<'_>, why: Removal);
 }
 
-/// Facts about the whole engine, gathered on demand.
-#[derive(Debug, Clone, Default)]
-pub struct EngineStats {
-    pub items: u64,
-    /// Bytes of linked items: the allocator's real sizes.
-    pub item_bytes: u64,
-    /// Bytes of keys and values alone of linked items.
-    pub payload_bytes: u64,
-    pub table_bytes: u64,
-    /// Retired, waiting for their epoch.
-    pub garbage_bytes: u64,
-    /// Drafts not yet published, and values held for slow readers, and connection buffers.
-    pub buffer_bytes: u64,
-    pub memory_limit: u64,
-    pub hash_power: u32,
-    pub table_growing: bool,
-    /// Seconds since the least recently used item was accessed, as far as known.
-    pub oldest_age: u32,
-}
-
-/// The shared cache. Operations go through a per-thread [`Handle`].
-pub struct Engine {
-    _p: (),
-}
-impl Engine {
-    pub fn new(options: Options, clock: Arc<Clock>, counters: Arc<Registry>) -> Arc<Self> {
-        unimplemented!()
-    }
-    /// Install the observer (at most once, before serving).
-    pub fn set_observer(&self, observer: Arc<dyn Observer>) {
-        unimplemented!()
-    }
-    pub fn handle(self: &Arc<Self>) -> Handle {
-        unimplemented!()
-    }
-    pub fn clock(&self) -> &Clock {
-        unimplemented!()
-    }
-    pub fn options(&self) -> &Options {
-        unimplemented!()
-    }
-    pub fn stats(&self) -> EngineStats {
-        unimplemented!()
-    }
-    /// `cache_memlimit`.
-    pub fn set_memory_limit(&self, bytes: usize) {
-        unimplemented!()
-    }
-    pub fn item_size_max(&self) -> usize {
-        unimplemented!()
-    }
-    /// Buffers outside the engine (connections) report growth and shrinkage here so that they count against the limit.
-    pub fn charge_buffers(&self, delta: isize) {
-        unimplemented!()
-    }
-    /// `flush_all`: everything stored before this call is gone.
-    pub fn flush(&self) {
-        unimplemented!()
-    }
-    /// `flush_all delay`: at relative time `when`, everything stored before then is gone.
-    pub fn flush_at(&self, when: RelTime) {
-        unimplemented!()
-    }
-}
-
-/// One thread's way into the engine: its epoch participant and its counters. Neither Send nor Sync.
-pub struct Handle {
-    _p: PhantomData<*mut ()>,
-}
-impl Handle {
-    pub fn engine(&self) -> &Arc<Engine> {
-        unimplemented!()
-    }
-    pub fn counters(&self) -> &Counters {
-        unimplemented!()
-    }
-    /// Pins the epoch. Keep it for one bounded batch, never across an await.
-    pub fn pin(&self) -> Session<'_> {
-        unimplemented!()
-    }
-}
-
-/// A key with its hash. `Session::key` makes it.
-#[derive(Debug, Clone, Copy)]
-pub struct Key<'k> {
-    pub bytes: &'k [u8],
-    pub hash: u64,
-}
-
-/// The outcome of a lookup.
-#[derive(Clone, Copy)]
-pub enum Lookup<'s> {
-    Hit(ItemRef<'s>),
-    Miss,
-    /// Was there, but past its exptime (now removed). Counts as a miss plus get_expired.
+/// Whether an item in the table still counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vitality {
+    Alive,
     Expired,
-    /// Was there, but flushed. Counts as a miss plus get_flushed.
     Flushed,
 }
 
-/// A live item, readable while the session is pinned. Immutable apart from exptime, access time, fetched, token.
-#[derive(Clone, Copy)]
-pub struct ItemRef<'s> {
-    _p: PhantomData<&'s ()>,
+/// Facts about an engine at one time, gathered when asked for. Sizes in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Items in the table, dead ones that nobody has met yet included.
+    pub items: u64,
+    /// Their bytes, by the allocator's real size.
+    pub item_bytes: u64,
+    /// The bucket array.
+    pub table_bytes: u64,
+    /// Removed items that wait for their epoch, or for a hold on them.
+    pub garbage_bytes: u64,
+    /// Connection buffers.
+    pub buffer_bytes: u64,
+    /// The limit on the sum of all of these.
+    pub memory_limit: u64,
+    /// log2 of the table's size in buckets.
+    pub hash_power: u32,
+    /// Idle time of the item that was evicted last, in seconds.
+    pub eviction_age: u32,
 }
-impl<'s> ItemRef<'s> {
-    pub fn key(&self) -> &'s [u8] {
-        unimplemented!()
+
+/// The shared cache.
+pub struct Engine {
+    table: Table,
+    epochs: Epochs,
+    account: &'static Account,
+    policy: PolicyKind,
+    options: Options,
+    clock: Arc<Clock>,
+    registry: Arc<Registry>,
+    observer: OnceLock<Arc<dyn Observer>>,
+    /// The last version given out; written by every store, Relaxed: the number itself is the message.
+    versions: AtomicU64,
+    /// Items of this version or an older one are flushed; read by every lookup, written by a flush.
+    flushed: AtomicU64,
+    /// When to flush next, 0 for never.
+    flush_at: AtomicU32,
+    /// No item is due before this time: the keeper need not look earlier.
+    next_due: AtomicU32,
+    /// Items in the table but for the handles' unposted differences.
+    items: AtomicUsize,
+    eviction_age: AtomicU32,
+    /// Where the keeper's round over the buckets stands.
+    round: AtomicUsize,
+}
+
+impl Engine {
+    /// An empty engine that tells time by `clock` and counts in `registry`.
+    pub fn new(options: Options, clock: Arc<Clock>, registry: Arc<Registry>) -> Arc<Self> {
+        let table = Table::new(options.hash_power.clamp(1, 32), entropy());
+        let account = Account::leak(options.memory_limit);
+        account.charge_table(table.buckets().bytes());
+        Arc::new(Self {
+            table,
+            epochs: Epochs::new(),
+            account,
+            policy: options.policy,
+            options,
+            clock,
+            registry,
+            observer: OnceLock::new(),
+            versions: AtomicU64::new(1),
+            flushed: AtomicU64::new(0),
+            flush_at: AtomicU32::new(0),
+            next_due: AtomicU32::new(RelTime::MAX),
+            items: AtomicUsize::new(0),
+            eviction_age: AtomicU32::new(0),
+            round: AtomicUsize::new(0),
+        })
     }
-    pub fn value(&self) -> &'s [u8] {
-        unimplemented!()
+
+    /// Installs the observer. Only the first one counts; install it before serving.
+    pub fn set_observer(&self, observer: Arc<dyn Observer>) {
+        let _ = self.observer.set(observer);
     }
-    /// Client flags.
-    pub fn flags(&self) -> u32 {
-        unimplemented!()
+
+    /// A way into the engine for the calling thread.
+    pub fn handle(self: &Arc<Self>) -> Handle {
+        Handle {
+            counters: self.registry.register(),
+            purse: Purse::new(self.account),
+            bag: Bag::new(self.account),
+            hand: Hand::new(entropy() as usize),
+            unposted: Cell::new(0),
+            member: self.epochs.join(),
+            engine: Arc::clone(self),
+        }
     }
-    /// The cas unique a client sees (0 with `-C`).
-    pub fn cas(&self) -> u64 {
-        unimplemented!()
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
     }
-    /// Relative deadline, 0 for never.
-    pub fn exptime(&self) -> RelTime {
-        unimplemented!()
+
+    /// How it was set up; the limit may have changed since, see [`stats`](Self::stats).
+    pub fn options(&self) -> &Options {
+        &self.options
     }
-    /// Relative time of the last access.
-    pub fn last_access(&self) -> RelTime {
-        unimplemented!()
+
+    /// Largest item (header, key and value together), in bytes.
+    pub fn item_size_max(&self) -> usize {
+        self.options.item_size_max
     }
-    /// Whether it was fetched since it was stored.
-    pub fn fetched(&self) -> bool {
-        unimplemented!()
+
+    /// Facts about the engine now.
+    pub fn stats(&self) -> EngineStats {
+        let sums = self.account.sums();
+        let totals = self.registry.lifetime();
+        EngineStats {
+            items: totals.items_linked.wrapping_sub(totals.items_unlinked),
+            item_bytes: totals.bytes_linked.wrapping_sub(totals.bytes_unlinked),
+            table_bytes: sums.table as u64,
+            garbage_bytes: sums.garbage as u64,
+            buffer_bytes: sums.buffers as u64,
+            memory_limit: self.account.limit() as u64,
+            hash_power: self.table.buckets().size().ilog2(),
+            eviction_age: self.eviction_age.load(Ordering::Relaxed),
+        }
     }
-    /// Marked stale by `md I` (or `ms I` with a lower cas).
-    pub fn stale(&self) -> bool {
-        unimplemented!()
+
+    /// Changes the memory limit, in bytes; what is too much is evicted by the next stores and by the keeper.
+    pub fn set_memory_limit(&self, bytes: usize) {
+        self.account.set_limit(bytes);
     }
-    /// Whether some client has won the right to recache it.
-    pub fn token_sent(&self) -> bool {
-        unimplemented!()
+
+    /// Counts bytes of buffers outside the engine (connections) against the limit.
+    pub fn charge_buffers(&self, delta: isize) {
+        self.account.charge_buffers(delta);
     }
-    /// Stored with a base64 key (meta flag b): listings encode it again.
-    pub fn key_is_binary(&self) -> bool {
-        unimplemented!()
+
+    /// The item count, off by what the handles have not posted.
+    fn items_about(&self) -> usize {
+        let items = self.items.load(Ordering::Relaxed);
+        if items > isize::MAX as usize { 0 } else { items }
     }
-    /// Bytes this item is charged for: the allocator's real size.
-    pub fn size(&self) -> usize {
-        unimplemented!()
-    }
-    /// Marks the token as sent; `true` for the one caller that did it.
-    pub fn win_token(&self) -> bool {
-        unimplemented!()
-    }
-    /// Changes the deadline and nothing else (meta T). `false` if the item was about to be replaced: look it up again.
-    pub fn set_exptime(&self, exptime: RelTime) -> bool { unimplemented!() }
-    /// For large values: a counted hold on the item that outlives the session (Send); `None` for small ones,
-    /// which are to be copied.
-    pub fn hold(&self) -> Option<Held> {
-        unimplemented!()
+
+    /// The next version.
+    #[inline]
+    fn next_version(&self) -> u64 {
+        // Relaxed: that the number is new is all that matters.
+        self.versions.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
-/// A counted hold on a large item's value, for a reply that is written piece by piece.
-pub struct Held {
-    _p: (),
-}
-impl Held {
-    pub fn value(&self) -> &[u8] {
-        unimplemented!()
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Nobody has a handle any more, so nobody can reach an item of this engine.
+        reclaim::free_all(std::mem::replace(&mut self.table, Table::new(1, 0)));
     }
 }
-unsafe impl Send for Held {}
 
-/// An unpublished item: key, flags, exptime set; the value is for the owner to fill. Send; may live across awaits.
-pub struct Draft {
-    _p: (),
+/// One thread's way into the engine: its counters and what it has not posted yet. Neither `Send` nor `Sync`.
+pub struct Handle {
+    counters: Arc<Counters>,
+    purse: Purse,
+    bag: Bag,
+    hand: Hand,
+    /// Items linked minus items unlinked since the last post.
+    unposted: Cell<isize>,
+    member: Member,
+    engine: Arc<Engine>,
 }
-impl Draft {
-    pub fn key(&self) -> &[u8] {
-        unimplemented!()
+
+impl Handle {
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
-    pub fn value(&self) -> &[u8] {
-        unimplemented!()
-    }
-    /// The value's bytes, zeroed or not: they are initialised memory.
-    pub fn value_mut(&mut self) -> &mut [u8] {
-        unimplemented!()
-    }
-    pub fn exptime(&self) -> RelTime {
-        unimplemented!()
-    }
-    /// Meta E: the cas unique that the stored item will show.
-    pub fn set_cas(&mut self, cas: u64) {
-        unimplemented!()
-    }
-    pub fn set_stale(&mut self) {
-        unimplemented!()
-    }
-    pub fn set_token_sent(&mut self) {
-        unimplemented!()
-    }
-    pub fn set_key_is_binary(&mut self) {
-        unimplemented!()
-    }
-}
-unsafe impl Send for Draft {}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    TooLarge,
-    OutOfMemory,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreMode {
-    Set,
-    Add,
-    Replace,
-    /// `vivify`: store the data as a new item when there is none.
-    Append {
-        vivify: bool,
-    },
-    Prepend {
-        vivify: bool,
-    },
-}
-
-/// What a store asks for beyond its data.
-#[derive(Debug, Clone, Copy)]
-pub struct StoreHow {
-    pub mode: StoreMode,
-    /// Store only if the item's cas unique is this (classic cas, meta C).
-    pub compare: Option<u64>,
-    /// Meta I: with `compare` below the item's cas, store all the same, as stale, keeping the TTL and token.
-    pub invalidate: bool,
-}
-
-pub enum Stored<'s> {
-    Stored(ItemRef<'s>),
-    NotStored,
-    /// cas mismatch.
-    Exists,
-    /// cas on a missing key.
-    NotFound,
-    TooLarge,
-    OutOfMemory,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Arith {
-    pub incr: bool,
-    pub delta: u64,
-    pub compare: Option<u64>,
-    /// Meta E.
-    pub set_cas: Option<u64>,
-    /// Meta T: the new deadline (already relative).
-    pub exptime: Option<RelTime>,
-}
-pub enum ArithResult<'s> {
-    Done { value: u64, item: ItemRef<'s> },
-    NotFound,
-    NonNumeric,
-    Exists,
-    OutOfMemory,
-}
-
-pub enum Removed<'s> {
-    Removed(ItemRef<'s>),
-    NotFound,
-    Exists,
-}
-
-/// Meta md with I and/or x: what to do to the item in place of removing it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Invalidate {
-    pub compare: Option<u64>,
-    pub set_cas: Option<u64>,
-    /// I: mark stale and forget the token.
-    pub stale: bool,
-    /// T: new deadline.
-    pub exptime: Option<RelTime>,
-    /// x: drop the value (and client flags).
-    pub clear_value: bool,
-}
-
-/// Where a scan stands; start with `Cursor::default()`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cursor(pub u64);
-
-/// A pinned epoch: the window in which items can be read and changed.
-pub struct Session<'h> {
-    _p: PhantomData<&'h ()>,
-}
-impl<'h> Session<'h> {
+    /// This thread's counters.
     pub fn counters(&self) -> &Counters {
-        unimplemented!()
+        &self.counters
     }
-    pub fn now(&self) -> RelTime {
-        unimplemented!()
+
+    /// Pins the epoch. Keep it for one bounded batch, never across an await.
+    #[inline]
+    pub fn pin(&self) -> Session<'_> {
+        Session::new(self)
     }
-    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        unimplemented!()
+
+    /// Posts what this handle keeps to itself and lets the epoch move on; for a thread that goes idle.
+    pub fn settle(&self) {
+        self.purse.post();
+        self.post_items();
+        self.bag.seal(&self.member.pin());
+        self.member.collect();
     }
-    /// Starts loading the key's bucket into the cache.
-    pub fn prefetch(&self, key: &Key<'_>) {}
-    /// Starts loading the first item of the key's bucket; call some time after `prefetch`.
-    pub fn prefetch_item(&self, key: &Key<'_>) {}
-    /// Looks up without counting as an access: nothing is written.
-    pub fn peek(&self, key: Key<'_>) -> Lookup<'_> {
-        unimplemented!()
+
+    fn post_items(&self) {
+        self.engine.items.fetch_add(self.unposted.take().cast_unsigned(), Ordering::Relaxed);
     }
-    /// Looks up and counts as an access (recency, frequency, fetched). Bumps no `stats` counters: the command layer does.
-    pub fn get(&self, key: Key<'_>) -> Lookup<'_> {
-        unimplemented!()
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.settle();
     }
-    /// Counts an access on an item that was peeked.
-    pub fn access(&self, item: ItemRef<'_>) {
-        unimplemented!()
-    }
-    /// Changes the deadline and counts as an access (touch, gat).
-    pub fn touch(&self, key: Key<'_>, exptime: RelTime) -> Lookup<'_> {
-        unimplemented!()
-    }
-    /// Memory for a new item; evicts as needed. On TooLarge/OutOfMemory the caller removes the old value as memcached does (`unlink`).
-    pub fn draft(
-        &self,
-        key: Key<'_>,
-        value_len: usize,
-        flags: u32,
-        exptime: RelTime,
-    ) -> Result<Draft, Refusal> {
-        unimplemented!()
-    }
-    pub fn store(&self, draft: Draft, how: StoreHow) -> Stored<'_> {
-        unimplemented!()
-    }
-    pub fn arith(&self, key: Key<'_>, arith: Arith) -> ArithResult<'_> {
-        unimplemented!()
-    }
-    pub fn delete(&self, key: Key<'_>, compare: Option<u64>) -> Removed<'_> {
-        unimplemented!()
-    }
-    pub fn invalidate(&self, key: Key<'_>, how: Invalidate) -> Stored<'_> {
-        unimplemented!()
-    }
-    /// Visits live items in table order from `cursor`, at most about `max` of them; the next cursor, or None at the end.
-    /// Each item that stays for the whole scan is visited exactly once. Also visits expired/flushed? No: live only.
-    pub fn scan(
-        &self,
-        cursor: Cursor,
-        max: usize,
-        visit: &mut dyn FnMut(ItemRef<'_>),
-    ) -> Option<Cursor> {
-        unimplemented!()
-    }
+}
+
+/// A random number from the system, for seeds.
+fn entropy() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // Without the system's entropy the address of a fresh box must do.
+        std::ptr::from_ref(&*Box::new(0_u8)) as u64
+    })
 }

@@ -1,0 +1,266 @@
+//! Changing what is there: touch, append, incr and decr, invalidation. Each but touch publishes a copy.
+
+use super::draft::{Draft, Refusal};
+use super::item::{Frozen, Mark, View};
+use super::session::{ItemRef, Key, Lookup, Session};
+use super::store::{StoreMode, Stored};
+use crate::clock::RelTime;
+
+/// An incr or decr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arith {
+    /// `false` for decr.
+    pub incr: bool,
+    /// By how much.
+    pub delta: u64,
+    /// Only if the item's cas unique is this.
+    pub compare: Option<u64>,
+    /// Meta E: the cas unique to show afterwards.
+    pub set_cas: Option<u64>,
+    /// Meta T: the new deadline.
+    pub exptime: Option<RelTime>,
+}
+
+/// The outcome of an incr or decr.
+pub enum ArithResult<'s> {
+    /// The number now, and the item that holds it.
+    Done {
+        /// The number.
+        value: u64,
+        /// Its item.
+        item: ItemRef<'s>,
+    },
+    /// There is no item.
+    NotFound,
+    /// Its value is not a number.
+    NonNumeric,
+    /// The cas unique is another.
+    Exists,
+    /// No memory for the new value.
+    OutOfMemory,
+}
+
+/// Meta md with I, T or x: what to do to the item in place of removing it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Invalidate {
+    /// Only if the item's cas unique is this.
+    pub compare: Option<u64>,
+    /// E: the cas unique to show afterwards.
+    pub set_cas: Option<u64>,
+    /// I: mark as stale and forget the token.
+    pub stale: bool,
+    /// T: the new deadline.
+    pub exptime: Option<RelTime>,
+    /// x: drop the value and the client flags.
+    pub clear_value: bool,
+}
+
+/// Longest number, in digits, that memcached takes for one (`MAX` of `strtoull` fits).
+const DIGITS_MAX: usize = 20;
+
+impl<'h> Session<'h> {
+    /// Changes the deadline and counts an access (touch, gat).
+    pub fn touch(&self, key: Key<'_>, exptime: RelTime) -> Lookup<'_> {
+        loop {
+            let found = self.peek(key);
+            let Lookup::Hit(item) = found else { return found };
+            if item.view().set_exptime(exptime) {
+                self.engine().note_due(exptime);
+                self.access(item);
+                return found;
+            }
+            // This copy is frozen for somebody's change: a change of our own has to carry the deadline.
+            if let Some(item) = self.touch_by_copy(key, exptime) {
+                return Lookup::Hit(item);
+            }
+        }
+    }
+
+    fn touch_by_copy(&self, key: Key<'_>, exptime: RelTime) -> Option<ItemRef<'_>> {
+        let spot = self.engine().table.search(key.hash, key.bytes, self);
+        let old = self.live(&spot)?;
+        let last = old.freeze();
+        let mut copy = self.blank_copy(old, last, old.value_len(), old.explicit_cas()).ok()?;
+        copy.fill(old.value());
+        copy.set_exptime(exptime);
+        copy.set_fetched();
+        self.publish(&spot, copy).ok()
+    }
+
+    /// Wins the token of an item whose present copy is frozen.
+    pub(super) fn win_token_of_frozen(&self, frozen: View<'_>) -> bool {
+        let hash = self.engine().table.hash(frozen.key());
+        loop {
+            let spot = self.engine().table.search(hash, frozen.key(), self);
+            let Some(old) = self.live(&spot) else { return false };
+            if let Some(won) = old.send_token() {
+                return won;
+            }
+            let last = old.freeze();
+            if last.token_sent {
+                return false;
+            }
+            let copy = self.blank_copy(old, last, old.value_len(), old.explicit_cas());
+            let Ok(mut copy) = copy else { return false };
+            copy.fill(old.value());
+            copy.set_token_sent();
+            if self.publish(&spot, copy).is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// A draft like `old` with a value of another length and nothing in it yet.
+    fn blank_copy(
+        &self,
+        old: View<'_>,
+        last: Frozen,
+        value_len: usize,
+        cas: Option<u64>,
+    ) -> Result<Draft, Refusal> {
+        let key = Key { bytes: old.key(), hash: self.engine().table.hash(old.key()) };
+        let mut copy = self.draft_shaped(key, value_len, old.flags(), cas, last.exptime)?;
+        copy.copy_marks(old);
+        Ok(copy)
+    }
+
+    /// The present value and the draft's, one behind the other.
+    pub(super) fn join(
+        &self,
+        old: View<'_>,
+        draft: &Draft,
+        mode: StoreMode,
+    ) -> Result<Draft, Refusal> {
+        let len = old.value_len() + draft.value_len();
+        let cas = draft.view().explicit_cas();
+        let last = old.freeze();
+        let mut joined = self.blank_copy(old, last, len, cas)?;
+        match mode {
+            StoreMode::Prepend { .. } => {
+                joined.fill(draft.value());
+                joined.fill(old.value());
+            }
+            _ => {
+                joined.fill(old.value());
+                joined.fill(draft.value());
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Adds to or subtracts from a number in decimal digits. incr wraps at 2^64, decr stops at 0; a shorter result is
+    /// padded with spaces to the length there was, as memcached does.
+    pub fn arith(&self, key: Key<'_>, arith: Arith) -> ArithResult<'_> {
+        loop {
+            let spot = self.engine().table.search(key.hash, key.bytes, self);
+            let Some(old) = self.live(&spot) else { return ArithResult::NotFound };
+            if old.value_len() == 0 {
+                return ArithResult::NonNumeric;
+            }
+            if arith.compare.is_some_and(|compare| compare != self.item(old).cas()) {
+                return ArithResult::Exists;
+            }
+            let Some(number) = parse_number(old.value()) else { return ArithResult::NonNumeric };
+            let value = match arith.incr {
+                true => number.wrapping_add(arith.delta),
+                false => number.saturating_sub(arith.delta),
+            };
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(value).as_bytes();
+            let len = digits.len().max(old.value_len());
+            let last = old.freeze();
+            let Ok(mut draft) = self.blank_copy(old, last, len, arith.set_cas) else {
+                return ArithResult::OutOfMemory;
+            };
+            draft.fill(digits);
+            draft.fill_spaces();
+            if let Some(exptime) = arith.exptime {
+                draft.set_exptime(exptime);
+            }
+            if let Ok(item) = self.publish(&spot, draft) {
+                return ArithResult::Done { value, item };
+            }
+        }
+    }
+
+    /// Changes an item in place of removing it (meta md with I, T or x).
+    pub fn invalidate(&self, key: Key<'_>, how: Invalidate) -> Stored<'_> {
+        loop {
+            let spot = self.engine().table.search(key.hash, key.bytes, self);
+            let Some(old) = self.live(&spot) else { return Stored::NotFound };
+            if how.compare.is_some_and(|compare| compare != self.item(old).cas()) {
+                return Stored::Exists;
+            }
+            let last = old.freeze();
+            let draft = match self.invalidated(key, old, last, how) {
+                Ok(draft) => draft,
+                Err(Refusal::TooLarge) => return Stored::TooLarge,
+                Err(Refusal::OutOfMemory) => return Stored::OutOfMemory,
+            };
+            if let Ok(item) = self.publish(&spot, draft) {
+                return Stored::Stored(item);
+            }
+        }
+    }
+
+    fn invalidated(
+        &self,
+        key: Key<'_>,
+        old: View<'_>,
+        last: Frozen,
+        how: Invalidate,
+    ) -> Result<Draft, Refusal> {
+        let exptime = how.exptime.unwrap_or(last.exptime);
+        let (value, flags): (&[u8], u32) =
+            if how.clear_value { (&[], 0) } else { (old.value(), old.flags()) };
+        let mut draft = self.draft_shaped(key, value.len(), flags, how.set_cas, exptime)?;
+        draft.fill(value);
+        if old.key_is_binary() {
+            draft.set_key_is_binary();
+        }
+        if last.fetched {
+            draft.set_fetched();
+        }
+        if how.stale || old.stale() {
+            draft.set_stale();
+        }
+        if last.token_sent && !how.stale {
+            draft.set_token_sent();
+        }
+        Ok(draft)
+    }
+}
+
+impl Draft {
+    /// Carries the marks of an item over to this draft, which takes its place.
+    pub(super) fn copy_marks(&mut self, old: View<'_>) {
+        for (set, mark) in [
+            (old.stale(), Mark::Stale),
+            (old.key_is_binary(), Mark::BinaryKey),
+            (old.token_sent(), Mark::Token),
+            (old.fetched(), Mark::Fetched),
+        ] {
+            if set {
+                self.view().mark(mark);
+            }
+        }
+    }
+
+    fn fill_spaces(&mut self) {
+        while self.missing() > 0 {
+            self.fill(b" ");
+        }
+    }
+}
+
+/// A decimal number as memcached's `strtoull` takes it: spaces before and behind are allowed.
+fn parse_number(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    if value.is_empty() || value.len() > DIGITS_MAX {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

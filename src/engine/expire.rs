@@ -1,0 +1,130 @@
+//! What has passed its time: flush, expiry in the background, and the keeper's round.
+//!
+//! A dead item is treated as absent by whoever meets it, and removed then. The keeper's round meets the others, so that
+//! memory comes back without an access. The engine keeps the earliest deadline it knows: without anything due, a round
+//! costs nothing.
+
+use super::session::Session;
+use super::{Engine, Handle, Removal, Vitality};
+use crate::clock::RelTime;
+use crate::sync::Ordering;
+
+/// Buckets visited under one pin.
+const STRIDE: usize = 1024;
+/// A full round over the table is spread over at least this many calls of `maintain`.
+const ROUND_CALLS: usize = 10;
+/// Samples that one call of `maintain` evicts at most when the memory limit was lowered.
+const SHRINK_SAMPLES: usize = 20_000;
+/// Samples evicted under one pin.
+const SHRINK_STRIDE: usize = 100;
+
+impl Engine {
+    /// `flush_all`: whatever was stored before this call is gone.
+    pub fn flush(&self) {
+        let last = self.versions.load(Ordering::Relaxed);
+        self.flushed.fetch_max(last, Ordering::Relaxed);
+        // The keeper is to give the memory back.
+        self.next_due.store(0, Ordering::Relaxed);
+    }
+
+    /// `flush_all` with a delay: at relative time `when` whatever was stored before then is gone. A later call takes the place
+    /// of an earlier one; 0 cancels.
+    pub fn flush_at(&self, when: RelTime) {
+        self.flush_at.store(when, Ordering::Relaxed);
+        self.note_due(when);
+    }
+
+    /// Flushes if nobody else has done it since `due` was read.
+    pub(super) fn run_due_flush(&self, due: RelTime) {
+        if self.flush_at.compare_exchange(due, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.flush();
+        }
+    }
+
+    /// Takes note that something is due at `exptime` (0: never).
+    #[inline]
+    pub(super) fn note_due(&self, exptime: RelTime) {
+        if exptime != 0 && exptime < self.next_due.load(Ordering::Relaxed) {
+            self.next_due.fetch_min(exptime, Ordering::Relaxed);
+        }
+    }
+
+    /// The keeper's work, to be called some ten times a second from one thread: advances a round over the table that removes
+    /// what is dead, evicts down to a lowered limit, and lets the epoch move on.
+    pub fn maintain(&self, handle: &Handle) {
+        self.advance_round(handle);
+        self.shrink(handle);
+        handle.settle();
+    }
+
+    fn advance_round(&self, handle: &Handle) {
+        let size = self.table.buckets().size();
+        let mut at = self.round.load(Ordering::Relaxed);
+        if at == 0 {
+            if self.clock.now() < self.next_due.load(Ordering::Relaxed) {
+                return;
+            }
+            // The round finds the next deadline anew; stores meanwhile lower it as they come.
+            self.next_due.store(RelTime::MAX, Ordering::Relaxed);
+        }
+        let end = (at + (size / ROUND_CALLS).max(STRIDE)).min(size);
+        while at < end {
+            let stop = (at + STRIDE).min(end);
+            handle.pin().sweep(at, stop);
+            at = stop;
+        }
+        self.round.store(if at >= self.table.buckets().size() { 0 } else { at }, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, handle: &Handle) {
+        if !self.options.evictions {
+            return;
+        }
+        for _ in 0..SHRINK_SAMPLES / SHRINK_STRIDE {
+            let session = handle.pin();
+            for _ in 0..SHRINK_STRIDE {
+                if session.fits(0, 0) || !session.evict_one() {
+                    return;
+                }
+            }
+            drop(session);
+            handle.settle();
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Removes the dead items of buckets `from..to`.
+    fn sweep(&self, from: usize, to: usize) {
+        let engine = self.engine();
+        let (mut checked, mut removed) = (0, 0);
+        for index in from..to {
+            engine.table.visit_bucket(index, self, |view| {
+                checked += 1;
+                match self.vitality(view) {
+                    Vitality::Alive => engine.note_due(view.exptime()),
+                    Vitality::Expired => {
+                        removed += u64::from(self.take_out(view, Removal::Expired));
+                    }
+                    Vitality::Flushed => {
+                        removed += u64::from(self.take_out(view, Removal::Flushed));
+                    }
+                }
+            });
+        }
+        self.counters().crawler_items_checked.add(checked);
+        self.counters().crawler_reclaimed.add(removed);
+    }
+
+    /// Removes every dead item; whether there was any (`-M` has nothing else to give up).
+    pub(super) fn reclaim_dead(&self) -> bool {
+        if self.now() < self.engine().next_due.load(Ordering::Relaxed) {
+            return false;
+        }
+        // The sweep finds the next deadline anew.
+        self.engine().next_due.store(RelTime::MAX, Ordering::Relaxed);
+        let before = self.counters().crawler_reclaimed.get();
+        self.sweep(0, self.engine().table.buckets().size());
+        self.counters().crawler_reclaimed.get() != before
+    }
+}

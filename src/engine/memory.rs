@@ -1,0 +1,366 @@
+//! Memory: where items come from, and the account of every byte that the limit covers.
+//!
+//! Items are allocated from mimalloc directly (or, without that feature, from the system's malloc), so the
+//! sizes accounted are the allocator's real ones whatever global allocator an embedding program has.
+//!
+//! The account is one set of shared sums. Workers post to them in grains ([`Purse`]), so an allocation seldom
+//! touches a shared line; the sums are off by at most one grain a worker, and a grain is at most a thousandth of
+//! the limit. Drafts and garbage outlive the handle (and the thread) that made them, so they refer to an account that
+//! lives as long as the process: see [`Account::leak`].
+#![expect(unsafe_code, reason = "calls the allocator, which hands out raw memory")]
+
+use super::item::{Birth, Node, Shape};
+use crate::sync::{AtomicUsize, Ordering};
+use std::cell::Cell;
+
+/// Alignment of every item.
+const ALIGN: usize = 8;
+
+/// log2 of the ticks of the policies' clock that pass while the whole memory is allocated once.
+pub const TICKS_POWER: u32 = 13;
+
+/// The bytes of one engine, by kind. All in bytes, all Relaxed: they are sums, nothing is published through them.
+#[derive(Debug)]
+pub struct Account {
+    limit: AtomicUsize,
+    /// Items in the table and drafts, by the allocator's real size, but for the purses' contents. May wrap below
+    /// zero for a moment while purses hold the difference.
+    items: AtomicUsize,
+    /// Retired items that wait for their epoch or for a hold on them to be released.
+    garbage: AtomicUsize,
+    /// Buffers of connections.
+    buffers: AtomicUsize,
+    /// The table's segments.
+    table: AtomicUsize,
+    /// Bytes ever allocated for items, but for the purses' contents; only grows (and wraps).
+    inflow: AtomicUsize,
+    /// Right shift from inflow to ticks.
+    tick_shift: u32,
+}
+
+/// The sums at one time, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sums {
+    /// Items and drafts.
+    pub items: usize,
+    /// Waiting to be freed.
+    pub garbage: usize,
+    /// Connection buffers.
+    pub buffers: usize,
+    /// The table.
+    pub table: usize,
+}
+
+impl Account {
+    /// An account with the given limit that is never freed: garbage in an epoch's bags and drafts in
+    /// connections refer to it and may outlive the engine. It is some hundred bytes, once an engine.
+    pub fn leak(limit: usize) -> &'static Self {
+        Box::leak(Box::new(Self {
+            limit: AtomicUsize::new(limit),
+            items: AtomicUsize::new(0),
+            garbage: AtomicUsize::new(0),
+            buffers: AtomicUsize::new(0),
+            table: AtomicUsize::new(0),
+            inflow: AtomicUsize::new(0),
+            tick_shift: limit.max(1).ilog2().saturating_sub(TICKS_POWER),
+        }))
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit; the next stores evict down to it.
+    pub fn set_limit(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The sums now.
+    pub fn sums(&self) -> Sums {
+        Sums {
+            items: floor(self.items.load(Ordering::Relaxed)),
+            garbage: floor(self.garbage.load(Ordering::Relaxed)),
+            buffers: floor(self.buffers.load(Ordering::Relaxed)),
+            table: self.table.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Bytes of garbage now.
+    pub fn garbage(&self) -> usize {
+        floor(self.garbage.load(Ordering::Relaxed))
+    }
+
+    /// Adds (or with a negative `delta` takes away) bytes of connection buffers.
+    pub fn charge_buffers(&self, delta: isize) {
+        self.buffers.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Adds bytes of table.
+    pub fn charge_table(&self, bytes: usize) {
+        self.table.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn post(&self, delta: isize, inflow: usize) -> usize {
+        self.items.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
+        self.inflow.fetch_add(inflow, Ordering::Relaxed).wrapping_add(inflow)
+    }
+
+    /// Turns bytes of items into bytes of garbage.
+    pub fn discard(&self, bytes: usize) {
+        self.garbage.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Garbage has been freed.
+    pub fn reclaim(&self, bytes: usize) {
+        self.garbage.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// A draft that was never published gives its bytes back, from whatever thread.
+    pub fn refund(&self, bytes: usize) {
+        self.items.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A sum that is negative for a moment counts as nothing.
+fn floor(sum: usize) -> usize {
+    if sum > isize::MAX as usize { 0 } else { sum }
+}
+
+/// A worker's unposted differences.
+#[derive(Debug)]
+pub struct Purse {
+    account: &'static Account,
+    delta: Cell<isize>,
+    inflow: Cell<usize>,
+    /// All inflow as far as this worker knows.
+    clock: Cell<usize>,
+}
+
+impl Purse {
+    /// An empty purse.
+    pub fn new(account: &'static Account) -> Self {
+        Self { account, delta: Cell::new(0), inflow: Cell::new(0), clock: Cell::new(0) }
+    }
+
+    /// Counts `bytes` that are allocated for an item.
+    #[inline]
+    pub fn spend(&self, bytes: usize) {
+        self.inflow.set(self.inflow.get() + bytes);
+        self.clock.set(self.clock.get().wrapping_add(bytes));
+        self.add(bytes.cast_signed());
+    }
+
+    /// Counts `bytes` that an item has given back.
+    #[inline]
+    pub fn earn(&self, bytes: usize) {
+        self.add(-bytes.cast_signed());
+    }
+
+    #[inline]
+    fn add(&self, delta: isize) {
+        let delta = self.delta.get() + delta;
+        self.delta.set(delta);
+        let grain = self.grain();
+        if delta.unsigned_abs() >= grain || self.inflow.get() >= grain {
+            self.post();
+        }
+    }
+
+    /// Posts whatever there is.
+    pub fn post(&self) {
+        self.clock.set(self.account.post(self.delta.take(), self.inflow.take()));
+    }
+
+    /// Takes notice of what the others have posted.
+    #[inline]
+    pub fn look(&self) {
+        let posted = self.account.inflow.load(Ordering::Relaxed);
+        self.clock.set(posted.wrapping_add(self.inflow.get()));
+    }
+
+    /// The policies' clock: it goes on with every byte that is allocated, by 2^[`TICKS_POWER`] ticks (at least) for
+    /// as many bytes as the limit. Time is what is stored, so the choice of victims does not depend on the
+    /// machine's speed.
+    #[inline]
+    pub fn tick(&self) -> u32 {
+        (self.clock.get() >> self.account.tick_shift) as u32
+    }
+
+    /// A thousandth of the limit, 64 KiB at most: 64 workers are off by 4 MiB of 4 GiB.
+    fn grain(&self) -> usize {
+        (self.account.limit() >> 10).min(64 * 1024)
+    }
+
+    /// Bytes of items as this worker knows them.
+    pub fn items(&self) -> usize {
+        floor(self.account.items.load(Ordering::Relaxed).wrapping_add_signed(self.delta.get()))
+    }
+}
+
+impl Drop for Purse {
+    fn drop(&mut self) {
+        self.post();
+    }
+}
+
+/// The allocator's real size of a request for `len` bytes.
+#[inline]
+pub fn real_size(len: usize) -> usize {
+    backend::real_size(len)
+}
+
+/// Allocates and lays out an item; its value's bytes are not initialised yet.
+///
+/// Returns `None` when the system has no memory.
+pub fn allocate(shape: &Shape, birth: Birth, key: &[u8]) -> Option<Node> {
+    let block = backend::allocate(shape.total())?;
+    // SAFETY: the block has total bytes, is aligned to 8 and ours.
+    Some(unsafe { Node::write(block, shape, birth, key) })
+}
+
+/// Bytes an item is charged for.
+///
+/// # Safety
+/// The item is alive, or retired and not yet freed.
+pub unsafe fn charged(node: Node) -> usize {
+    // SAFETY: by contract.
+    real_size(unsafe { node.block() }.1)
+}
+
+/// Frees an item's block.
+///
+/// # Safety
+/// The item came from [`allocate`], nobody refers to it any more, and it is freed once.
+pub unsafe fn free(node: Node) {
+    // SAFETY: by contract.
+    let (block, len) = unsafe { node.block() };
+    // SAFETY: by contract, and block() is what `allocate` got.
+    unsafe { backend::free(block, len) };
+}
+
+#[cfg(feature = "mimalloc")]
+mod backend {
+    use super::ALIGN;
+    use libmimalloc_sys as mi;
+    use std::ptr::NonNull;
+
+    const _: () = assert!(ALIGN <= 8, "mi_malloc aligns everything we ask for to at least 8");
+
+    #[inline]
+    pub fn real_size(len: usize) -> usize {
+        // SAFETY: pure arithmetic.
+        unsafe { mi::mi_good_size(len) }
+    }
+
+    #[inline]
+    pub fn allocate(len: usize) -> Option<NonNull<u8>> {
+        // SAFETY: any length is allowed.
+        NonNull::new(unsafe { mi::mi_malloc(len) }.cast())
+    }
+
+    /// # Safety
+    /// `block` came from `allocate(len)` and is freed once.
+    #[inline]
+    pub unsafe fn free(block: NonNull<u8>, _len: usize) {
+        // SAFETY: by contract.
+        unsafe { mi::mi_free(block.as_ptr().cast()) };
+    }
+}
+
+#[cfg(not(feature = "mimalloc"))]
+mod backend {
+    use super::ALIGN;
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::ptr::NonNull;
+
+    /// glibc's malloc: 8 bytes of overhead, rounded up to 16, 32 at least (malloc.c, `request2size`).
+    #[inline]
+    pub fn real_size(len: usize) -> usize {
+        ((len + 8 + 15) & !15).max(32)
+    }
+
+    #[inline]
+    pub fn allocate(len: usize) -> Option<NonNull<u8>> {
+        let layout = Layout::from_size_align(len, ALIGN).ok()?;
+        // SAFETY: an item is never empty.
+        NonNull::new(unsafe { System.alloc(layout) })
+    }
+
+    /// # Safety
+    /// `block` came from `allocate(len)` and is freed once.
+    #[inline]
+    pub unsafe fn free(block: NonNull<u8>, len: usize) {
+        // SAFETY: the same layout was valid when the block was allocated.
+        let layout = unsafe { Layout::from_size_align_unchecked(len, ALIGN) };
+        // SAFETY: by contract.
+        unsafe { System.dealloc(block.as_ptr(), layout) };
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::item::HEADER_LEN;
+    use super::*;
+
+    const BIRTH: Birth = Birth { exptime: 77, access: 62, policy: 5, no_cas: false };
+
+    #[test]
+    fn the_header_is_32_bytes() {
+        assert_eq!(HEADER_LEN, 32);
+    }
+
+    #[test]
+    fn an_item_gives_back_what_it_was_made_with() {
+        for (flags, cas) in [(0, None), (9, None), (0, Some(4)), (7, Some(u64::MAX))] {
+            for value_len in [0_u32, 1, 100, 20_000] {
+                let shape = Shape { key_len: 3, value_len, flags, cas };
+                let node = allocate(&shape, BIRTH, b"key").expect("memory");
+                // SAFETY: just allocated, ours.
+                let value = unsafe { node.vacancy() };
+                value.fill(std::mem::MaybeUninit::new(b'v'));
+                // SAFETY: still ours.
+                let view = unsafe { node.view() };
+                assert_eq!(view.key(), b"key");
+                assert_eq!(view.value(), vec![b'v'; value_len as usize]);
+                assert_eq!((view.flags(), view.explicit_cas()), (flags, cas));
+                assert_eq!((view.exptime(), view.idle(72), view.policy_bits()), (77, 10, 5));
+                // SAFETY: still ours.
+                assert_eq!(unsafe { node.block() }.1, shape.total());
+                // SAFETY: nobody else knows it.
+                unsafe { free(node) };
+            }
+        }
+    }
+
+    #[cfg(feature = "mimalloc")]
+    #[test]
+    fn the_charged_size_is_the_allocators_real_size() {
+        for len in (33..5000).chain([16_384, 70_000, 131_072, 1 << 20, (1 << 20) + 1]) {
+            let block = backend::allocate(len).expect("memory");
+            // SAFETY: block is a live mimalloc block.
+            let usable = unsafe { libmimalloc_sys::mi_usable_size(block.as_ptr().cast()) };
+            assert!(real_size(len) >= len);
+            assert!(
+                usable.abs_diff(real_size(len)) <= usable / 8,
+                "{len}: {usable} {}",
+                real_size(len)
+            );
+            // SAFETY: freed once.
+            unsafe { backend::free(block, len) };
+        }
+    }
+
+    #[test]
+    fn a_purse_posts_by_the_grain_and_when_dropped() {
+        let account = Account::leak(1 << 20);
+        let purse = Purse::new(account);
+        purse.spend(1000);
+        assert_eq!((account.sums().items, purse.items()), (0, 1000));
+        purse.spend(100);
+        assert_eq!((account.sums().items, purse.items()), (1100, 1100));
+        purse.earn(100);
+        drop(purse);
+        assert_eq!(account.sums().items, 1000);
+    }
+}

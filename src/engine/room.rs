@@ -1,0 +1,54 @@
+//! Making room: holding the sum of all memory to the limit.
+
+use super::session::Session;
+
+/// Samples taken for one allocation at most: enough for a 1 GiB item among small ones, and an end to the search if
+/// every item is held by somebody else's draft.
+const SAMPLES_MAX: usize = 1 << 24;
+
+/// The share of the limit that garbage may count for when it is decided whether to evict: 1/8. More garbage than that means
+/// that somebody holds an epoch, and evicting more would only make more of it.
+const GARBAGE_SHARE: usize = 8;
+
+impl Session<'_> {
+    /// Evicts until `size` more bytes fit the limit. `false` if they do not and nothing (more) may be evicted.
+    pub(super) fn make_room(&self, size: usize) -> bool {
+        if self.fits(size, 0) {
+            return true;
+        }
+        self.pin().nudge();
+        self.counters().direct_reclaims.bump();
+        let garbage = self.engine().account.garbage();
+        let limit = self.engine().account.limit();
+        if size > limit {
+            return false;
+        }
+        let mut empty_handed = 0;
+        for _ in 0..SAMPLES_MAX {
+            if self.fits(size, garbage.min(limit / GARBAGE_SHARE)) {
+                return true;
+            }
+            if !self.engine().options.evictions {
+                return self.reclaim_dead() && self.fits(size, 0);
+            }
+            if self.evict_one() {
+                empty_handed = 0;
+            } else {
+                empty_handed += 1;
+            }
+            // One sample looks at REACH buckets at most, so a whole round over the table may take several.
+            if empty_handed > self.rounds() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether `size` more bytes fit beside items, table, buffers and this much garbage.
+    pub(super) fn fits(&self, size: usize, garbage: usize) -> bool {
+        let account = self.engine().account;
+        let sums = account.sums();
+        let items = self.handle().purse.items();
+        items + sums.table + sums.buffers + garbage + size <= account.limit()
+    }
+}

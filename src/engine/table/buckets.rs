@@ -1,0 +1,163 @@
+//! The bucket array: segments that double, so growing moves nothing and never pauses.
+//!
+//! Segment 0 holds the first `2^power` buckets, segment k the next `2^(power + k - 1)`. A bucket is one link of
+//! eight bytes. Memory for a segment comes zeroed from the system, page by page as it is touched; a zero link is
+//! an unused bucket.
+#![expect(unsafe_code, reason = "addresses buckets by index in memory of its own")]
+
+use crate::sync::{AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::AtomicPtr;
+
+/// Segments at most: enough for every address there is.
+const SEGMENTS: usize = 48;
+
+/// The array of bucket heads.
+pub struct Buckets {
+    power: u32,
+    /// Written once each by the thread that grows into it; Release, so that the zeroes are seen.
+    segments: [AtomicPtr<AtomicUsize>; SEGMENTS],
+    /// Buckets in use as an index range; a power of two. Release after the segment's pointer.
+    size: AtomicUsize,
+}
+
+impl Buckets {
+    /// An array of `2^power` unused buckets.
+    pub fn new(power: u32) -> Self {
+        let buckets = Self {
+            power,
+            segments: [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS],
+            size: AtomicUsize::new(1 << power),
+        };
+        buckets.segments[0].store(segment::allocate(1 << power), Ordering::Release);
+        buckets
+    }
+
+    /// Buckets in use, a power of two.
+    #[inline]
+    pub fn size(&self) -> usize {
+        // Acquire: pairs with `double`, so the segments up to this size are visible.
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> usize {
+        self.size() * size_of::<AtomicUsize>()
+    }
+
+    /// The bucket with this index, which must be below a size that was read before.
+    #[inline]
+    pub fn get(&self, index: usize) -> &AtomicUsize {
+        let (segment, offset) = self.place(index);
+        let base = self.segments[segment].load(Ordering::Acquire);
+        debug_assert!(!base.is_null(), "bucket {index} is beyond the table");
+        // SAFETY: the segment was allocated before the size that admits the index was published; it is freed only
+        // with the whole array, and the offset is inside it.
+        let bucket = unsafe { base.add(offset) };
+        // SAFETY: as above; zeroed memory is a valid atomic.
+        unsafe { &*bucket }
+    }
+
+    fn place(&self, index: usize) -> (usize, usize) {
+        let segment = (usize::BITS - (index >> self.power).leading_zeros()) as usize;
+        let start = if segment == 0 { 0 } else { 1 << (self.power + segment as u32 - 1) };
+        (segment, index - start)
+    }
+
+    /// Doubles the array if its size still is `size`; returns the bytes that were added.
+    ///
+    /// One thread's allocation is published, another's that came at the same time is given back.
+    pub fn double(&self, size: usize) -> usize {
+        let (segment, _) = self.place(size);
+        if segment >= SEGMENTS || self.size() != size {
+            return 0;
+        }
+        let fresh = segment::allocate(size);
+        // Release: the zeroes before the pointer.
+        let won = self.segments[segment]
+            .compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Relaxed)
+            .is_ok();
+        if !won {
+            segment::free(fresh, size);
+        }
+        // Release: the segment before the size that admits its indices.
+        let _ = self.size.compare_exchange(size, size * 2, Ordering::Release, Ordering::Relaxed);
+        if won { size * size_of::<AtomicUsize>() } else { 0 }
+    }
+}
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        for (k, slot) in self.segments.iter().enumerate() {
+            let base = slot.load(Ordering::Relaxed);
+            if !base.is_null() {
+                let len = if k == 0 { 1 << self.power } else { 1 << (self.power + k as u32 - 1) };
+                segment::free(base, len);
+            }
+        }
+    }
+}
+
+/// Segments as memory.
+mod segment {
+    use crate::sync::AtomicUsize;
+    use std::alloc::{Layout, handle_alloc_error};
+
+    fn layout(len: usize) -> Layout {
+        Layout::array::<AtomicUsize>(len).expect("a segment is smaller than the address space")
+    }
+
+    /// Zeroed memory straight from the system: large blocks are mapped, not cleared.
+    #[cfg(not(loom))]
+    pub fn allocate(len: usize) -> *mut AtomicUsize {
+        use std::alloc::{GlobalAlloc, System};
+        // SAFETY: the layout is not empty.
+        let base = unsafe { System.alloc_zeroed(layout(len)) };
+        if base.is_null() {
+            handle_alloc_error(layout(len));
+        }
+        base.cast()
+    }
+
+    #[cfg(not(loom))]
+    pub fn free(base: *mut AtomicUsize, len: usize) {
+        use std::alloc::{GlobalAlloc, System};
+        // SAFETY: base came from `allocate(len)` and is freed once.
+        unsafe { System.dealloc(base.cast(), layout(len)) };
+    }
+
+    /// loom's atomics have to be made one by one.
+    #[cfg(loom)]
+    pub fn allocate(len: usize) -> *mut AtomicUsize {
+        let segment: Box<[AtomicUsize]> = (0..len).map(|_| AtomicUsize::new(0)).collect();
+        Box::into_raw(segment).cast()
+    }
+
+    #[cfg(loom)]
+    pub fn free(base: *mut AtomicUsize, len: usize) {
+        // SAFETY: base came from `allocate(len)` and is freed once.
+        drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(base, len)) });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_has_a_bucket_of_its_own() {
+        let buckets = Buckets::new(2);
+        for size in [4, 8, 16, 32] {
+            assert_eq!(buckets.double(size), size * 8);
+            assert_eq!(buckets.double(size), 0, "somebody has doubled it already");
+        }
+        assert_eq!(buckets.size(), 64);
+        assert_eq!(buckets.bytes(), 512);
+        for index in 0..64 {
+            buckets.get(index).store(index + 1, Ordering::Relaxed);
+        }
+        for index in 0..64 {
+            assert_eq!(buckets.get(index).load(Ordering::Relaxed), index + 1);
+        }
+    }
+}
