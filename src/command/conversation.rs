@@ -15,6 +15,7 @@ use super::retrieval::{self, Fetch};
 use super::upload::Upload;
 use super::watch::{CloseReason, Subscription};
 use super::{Output, Scope, Worker};
+use crate::engine::Draft;
 use crate::protocol::{Parse, Words, text};
 
 /// A first byte that no text command begins with: the binary protocol's, which is not spoken here.
@@ -25,8 +26,8 @@ pub enum Next {
     /// Write the output, read more input, call again. The input may be as long as the longest line allowed, so its
     /// buffer has to grow when it is full.
     Read,
-    /// Write the output, read straight into [`Conversation::vacancy`], say so with [`Conversation::filled`], call
-    /// again. What is read beyond the vacancy belongs to the input.
+    /// Write the output, read straight into [`Conversation::upload`] until it is whole, call again. What is read
+    /// beyond the value belongs to the input.
     ReadValue,
     /// Write the output out, then call again without reading.
     Write,
@@ -122,18 +123,11 @@ impl Conversation {
         Progress { consumed, next }
     }
 
-    /// Where the rest of a value is to be received; empty unless the last answer was [`Next::ReadValue`].
-    pub fn vacancy(&mut self) -> &mut [u8] {
+    /// The item to receive the rest of a value into; there is one while the last answer was [`Next::ReadValue`].
+    pub fn upload(&mut self) -> Option<&mut Draft> {
         match &mut self.state {
-            State::Receiving(upload) => upload.vacancy(),
-            _ => &mut [],
-        }
-    }
-
-    /// Notes that the first `bytes` bytes of the vacancy have been received.
-    pub fn filled(&mut self, bytes: usize) {
-        if let State::Receiving(upload) = &mut self.state {
-            upload.filled(bytes);
+            State::Receiving(upload) if !upload.is_whole() => Some(upload.draft()),
+            _ => None,
         }
     }
 
@@ -250,7 +244,7 @@ impl Conversation {
     ) -> (usize, Option<Next>) {
         let State::Receiving(upload) = &mut self.state else { return (0, None) };
         let taken = upload.take(input);
-        if !upload.vacancy().is_empty() {
+        if !upload.is_whole() {
             return (taken, Some(Next::ReadValue));
         }
         let Some(end_of_line) = input[taken..].first_chunk::<2>() else {

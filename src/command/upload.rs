@@ -19,33 +19,27 @@ pub struct Upload {
     /// The command line, with its end of line.
     line: Box<[u8]>,
     draft: Draft,
-    /// So much of the value is there, in bytes.
-    filled: usize,
 }
 
 impl Upload {
     /// Begins with nothing of the value that `line` announced.
     pub fn new(line: &[u8], draft: Draft) -> Self {
-        Self { line: line.into(), draft, filled: 0 }
+        Self { line: line.into(), draft }
     }
 
-    /// What is still missing of the value.
-    pub fn vacancy(&mut self) -> &mut [u8] {
-        &mut self.draft.value_mut()[self.filled..]
+    /// The item that the rest of the value is to be received into.
+    pub fn draft(&mut self) -> &mut Draft {
+        &mut self.draft
     }
 
-    /// Notes that the first `bytes` bytes of the vacancy are filled.
-    pub fn filled(&mut self, bytes: usize) {
-        self.filled = (self.filled + bytes).min(self.draft.value().len());
+    /// Whether the value is whole.
+    pub fn is_whole(&self) -> bool {
+        self.draft.missing() == 0
     }
 
     /// Takes what it can use from the beginning of `input`; returns how much that was, in bytes.
     pub fn take(&mut self, input: &[u8]) -> usize {
-        let vacancy = self.vacancy();
-        let bytes = vacancy.len().min(input.len());
-        vacancy[..bytes].copy_from_slice(&input[..bytes]);
-        self.filled(bytes);
-        bytes
+        self.draft.fill(input)
     }
 
     /// Stores the value, now that it is whole and the two bytes after it are known.
@@ -87,7 +81,7 @@ pub fn store(
     output: &mut Output,
 ) {
     let (value, end_of_line) = block.split_at(block.len() - 2);
-    draft.value_mut().copy_from_slice(value);
+    draft.fill(value);
     finish(scope, request, hash, draft, end_of_line, output);
 }
 

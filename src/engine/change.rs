@@ -1,4 +1,5 @@
-//! Changing what is there: touch, append, incr and decr, invalidation. Each but touch publishes a copy.
+//! Changing what is there: touch, append, incr and decr, invalidation. Each but touch publishes a copy, for
+//! which memory is found before the old one is frozen: see `item`.
 
 use super::draft::{Draft, Refusal};
 use super::item::{Frozen, Mark, View};
@@ -76,12 +77,13 @@ impl<'h> Session<'h> {
         }
     }
 
-    fn touch_by_copy(&self, key: Key<'_>, exptime: RelTime) -> Option<ItemRef<'_>> {
+    /// Replaces a frozen copy by one with this deadline; `None` if somebody else was first.
+    pub(super) fn touch_by_copy(&self, key: Key<'_>, exptime: RelTime) -> Option<ItemRef<'_>> {
         let spot = self.engine().table.search(key.hash, key.bytes, self);
         let old = self.live(&spot)?;
-        let last = old.freeze();
-        let mut copy = self.blank_copy(old, last, old.value_len(), old.explicit_cas()).ok()?;
+        let mut copy = self.blank_copy(old, old.value_len(), old.explicit_cas()).ok()?;
         copy.fill(old.value());
+        copy.take_over(old);
         copy.set_exptime(exptime);
         copy.set_fetched();
         self.publish(&spot, copy).ok()
@@ -96,13 +98,12 @@ impl<'h> Session<'h> {
             if let Some(won) = old.send_token() {
                 return won;
             }
-            let last = old.freeze();
-            if last.token_sent {
-                return false;
-            }
-            let copy = self.blank_copy(old, last, old.value_len(), old.explicit_cas());
+            let copy = self.blank_copy(old, old.value_len(), old.explicit_cas());
             let Ok(mut copy) = copy else { return false };
             copy.fill(old.value());
+            if copy.take_over(old).token_sent {
+                return false;
+            }
             copy.set_token_sent();
             if self.publish(&spot, copy).is_ok() {
                 return true;
@@ -110,18 +111,15 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// A draft like `old` with a value of another length and nothing in it yet.
+    /// A draft with the key and flags of `old`, for a value of another length, and nothing in it yet.
     fn blank_copy(
         &self,
         old: View<'_>,
-        last: Frozen,
         value_len: usize,
         cas: Option<u64>,
     ) -> Result<Draft, Refusal> {
         let key = Key { bytes: old.key(), hash: self.engine().table.hash(old.key()) };
-        let mut copy = self.draft_shaped(key, value_len, old.flags(), cas, last.exptime)?;
-        copy.copy_marks(old);
-        Ok(copy)
+        self.draft_shaped(key, value_len, old.flags(), cas, 0)
     }
 
     /// The present value and the draft's, one behind the other.
@@ -132,19 +130,14 @@ impl<'h> Session<'h> {
         mode: StoreMode,
     ) -> Result<Draft, Refusal> {
         let len = old.value_len() + draft.value_len();
-        let cas = draft.view().explicit_cas();
-        let last = old.freeze();
-        let mut joined = self.blank_copy(old, last, len, cas)?;
-        match mode {
-            StoreMode::Prepend { .. } => {
-                joined.fill(draft.value());
-                joined.fill(old.value());
-            }
-            _ => {
-                joined.fill(old.value());
-                joined.fill(draft.value());
-            }
-        }
+        let mut joined = self.blank_copy(old, len, draft.view().explicit_cas())?;
+        let (first, second) = match mode {
+            StoreMode::Prepend { .. } => (draft.value(), old.value()),
+            _ => (old.value(), draft.value()),
+        };
+        joined.fill(first);
+        joined.fill(second);
+        joined.take_over(old);
         Ok(joined)
     }
 
@@ -168,12 +161,12 @@ impl<'h> Session<'h> {
             let mut digits = itoa::Buffer::new();
             let digits = digits.format(value).as_bytes();
             let len = digits.len().max(old.value_len());
-            let last = old.freeze();
-            let Ok(mut draft) = self.blank_copy(old, last, len, arith.set_cas) else {
+            let Ok(mut draft) = self.blank_copy(old, len, arith.set_cas) else {
                 return ArithResult::OutOfMemory;
             };
             draft.fill(digits);
             draft.fill_spaces();
+            draft.take_over(old);
             if let Some(exptime) = arith.exptime {
                 draft.set_exptime(exptime);
             }
@@ -191,8 +184,7 @@ impl<'h> Session<'h> {
             if how.compare.is_some_and(|compare| compare != self.item(old).cas()) {
                 return Stored::Exists;
             }
-            let last = old.freeze();
-            let draft = match self.invalidated(key, old, last, how) {
+            let draft = match self.invalidated(key, old, how) {
                 Ok(draft) => draft,
                 Err(Refusal::TooLarge) => return Stored::TooLarge,
                 Err(Refusal::OutOfMemory) => return Stored::OutOfMemory,
@@ -203,47 +195,45 @@ impl<'h> Session<'h> {
         }
     }
 
-    fn invalidated(
-        &self,
-        key: Key<'_>,
-        old: View<'_>,
-        last: Frozen,
-        how: Invalidate,
-    ) -> Result<Draft, Refusal> {
-        let exptime = how.exptime.unwrap_or(last.exptime);
+    fn invalidated(&self, key: Key<'_>, old: View<'_>, how: Invalidate) -> Result<Draft, Refusal> {
         let (value, flags): (&[u8], u32) =
             if how.clear_value { (&[], 0) } else { (old.value(), old.flags()) };
-        let mut draft = self.draft_shaped(key, value.len(), flags, how.set_cas, exptime)?;
+        let mut draft = self.draft_shaped(key, value.len(), flags, how.set_cas, 0)?;
         draft.fill(value);
-        if old.key_is_binary() {
-            draft.set_key_is_binary();
-        }
-        if last.fetched {
-            draft.set_fetched();
-        }
-        if how.stale || old.stale() {
-            draft.set_stale();
-        }
-        if last.token_sent && !how.stale {
-            draft.set_token_sent();
+        // The token of a stale item is for the next client to win.
+        let last = old.freeze();
+        draft.set_exptime(how.exptime.unwrap_or(last.exptime));
+        for (set, mark) in [
+            (old.key_is_binary(), Mark::BinaryKey),
+            (last.fetched, Mark::Fetched),
+            (how.stale || old.stale(), Mark::Stale),
+            (last.token_sent && !how.stale, Mark::Token),
+        ] {
+            if set {
+                draft.view().mark(mark);
+            }
         }
         Ok(draft)
     }
 }
 
 impl Draft {
-    /// Carries the marks of an item over to this draft, which takes its place.
-    pub(super) fn copy_marks(&mut self, old: View<'_>) {
+    /// Freezes the item that this draft is to take the place of, and carries its deadline and marks over. Nothing may fail between
+    /// this and publishing: a frozen copy is one that is about to go.
+    fn take_over(&mut self, old: View<'_>) -> Frozen {
+        let last = old.freeze();
+        self.set_exptime(last.exptime);
         for (set, mark) in [
             (old.stale(), Mark::Stale),
             (old.key_is_binary(), Mark::BinaryKey),
-            (old.token_sent(), Mark::Token),
-            (old.fetched(), Mark::Fetched),
+            (last.token_sent, Mark::Token),
+            (last.fetched, Mark::Fetched),
         ] {
             if set {
                 self.view().mark(mark);
             }
         }
+        last
     }
 
     fn fill_spaces(&mut self) {

@@ -117,6 +117,17 @@ impl<'s> ItemRef<'s> {
         unsafe { memory::charged(self.view.node()) }
     }
 
+    /// Changes the deadline in place; `false` if somebody was about to replace this copy of the item: look it up
+    /// again.
+    pub fn set_exptime(&self, exptime: RelTime) -> bool {
+        self.session.engine().note_due(exptime);
+        if self.view.set_exptime(exptime) {
+            return true;
+        }
+        self.session.touch_by_copy(self.session.key(self.key()), exptime);
+        false
+    }
+
     /// Marks the token as sent; `true` for the one caller that did it.
     pub fn win_token(&self) -> bool {
         self.view.send_token().unwrap_or_else(|| self.session.win_token_of_frozen(self.view))

@@ -5,7 +5,7 @@
 //! effect.
 
 use super::draft::{Draft, Refusal};
-use super::item::{Birth, Shape, View};
+use super::item::{Birth, Mark, Shape, View};
 use super::session::{ItemRef, Key, Session};
 use super::table::Spot;
 use super::{Removal, Vitality, memory};
@@ -217,7 +217,15 @@ impl<'h> Session<'h> {
         let mut shaped =
             self.draft_shaped(key, view.value_len(), view.flags(), Some(cas), view.exptime())?;
         shaped.fill(view.value());
-        shaped.copy_marks(view);
+        for (set, mark) in [
+            (view.stale(), Mark::Stale),
+            (view.key_is_binary(), Mark::BinaryKey),
+            (view.token_sent(), Mark::Token),
+        ] {
+            if set {
+                shaped.view().mark(mark);
+            }
+        }
         Ok(shaped)
     }
 

@@ -27,6 +27,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::io::poll_read_buf;
 
 /// A client connection, whatever its socket is.
 pub(super) struct Connection<S> {
@@ -127,8 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Receives a value into its item, and goes on when it is whole; `None` at the end of the stream.
     fn poll_receive_value(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
-        while !self.client.conversation.vacancy().is_empty() {
-            if ready!(self.client.poll_read_value(cx))? == 0 {
+        while let Some(received) = ready!(self.client.poll_read_value(cx))? {
+            if received == 0 {
                 return Poll::Ready(Ok(None));
             }
         }
@@ -215,13 +216,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Poll::Ready(Ok(received))
     }
 
-    fn poll_read_value(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(self.conversation.vacancy());
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let received = buffer.filled().len();
-        self.conversation.filled(received);
+    /// Receives some of a value into its item; `None` when it is whole.
+    fn poll_read_value(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+        let Some(draft) = self.conversation.upload() else { return Poll::Ready(Ok(None)) };
+        let received = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, draft))?;
         self.shared.commands.counters().bytes_read.add(received as u64);
-        Poll::Ready(Ok(received))
+        Poll::Ready(Ok(Some(received)))
     }
 
     /// Writes the output; ready when nothing of it is left.

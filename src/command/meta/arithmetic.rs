@@ -108,7 +108,7 @@ fn create<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Outc
     let Ok(mut draft) = scope.session.draft(key, digits.len(), 0, exptime) else {
         return Outcome::Failed("SERVER_ERROR Out of memory allocating new item");
     };
-    draft.value_mut().copy_from_slice(digits);
+    draft.fill(digits);
     if let Some(cas) = request.new_cas() {
         draft.set_cas(cas);
     }

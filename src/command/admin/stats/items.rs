@@ -33,7 +33,7 @@ pub fn items(worker: &Worker, sink: &mut Sink<'_>) {
         stat("age_hot", &0);
         stat("age_warm", &0);
     }
-    stat("age", &engine.oldest_age);
+    stat("age", &engine.eviction_age);
     stat("mem_requested", &engine.item_bytes);
     stat("evicted", &totals.evictions);
     stat("evicted_nonzero", &totals.evicted_nonzero);
