@@ -65,14 +65,9 @@ impl<'h> Session<'h> {
         loop {
             let found = self.peek(key);
             let Lookup::Hit(item) = found else { return found };
-            if item.view().set_exptime(exptime) {
-                self.engine().note_due(exptime);
+            if item.set_exptime(exptime) {
                 self.access(item);
                 return found;
-            }
-            // This copy is frozen for somebody's change: a change of our own has to carry the deadline.
-            if let Some(item) = self.touch_by_copy(key, exptime) {
-                return Lookup::Hit(item);
             }
         }
     }
@@ -85,7 +80,6 @@ impl<'h> Session<'h> {
         copy.fill(old.value());
         copy.take_over(old);
         copy.set_exptime(exptime);
-        copy.set_fetched();
         self.publish(&spot, copy).ok()
     }
 

@@ -136,10 +136,6 @@ impl Draft {
         self.view().mark(Mark::BinaryKey);
     }
 
-    pub(super) fn set_fetched(&mut self) {
-        self.view().mark(Mark::Fetched);
-    }
-
     pub(super) fn set_exptime(&mut self, exptime: RelTime) {
         let done = self.view().set_exptime(exptime);
         debug_assert!(done, "a draft is never frozen");

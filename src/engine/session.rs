@@ -117,8 +117,8 @@ impl<'s> ItemRef<'s> {
         unsafe { memory::charged(self.view.node()) }
     }
 
-    /// Changes the deadline in place; `false` if somebody was about to replace this copy of the item: look it up
-    /// again.
+    /// Changes the deadline and nothing else (meta T): no access is counted. `false` if this copy of the item was about to be
+    /// replaced: look it up again.
     pub fn set_exptime(&self, exptime: RelTime) -> bool {
         self.session.engine().note_due(exptime);
         if self.view.set_exptime(exptime) {

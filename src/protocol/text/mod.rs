@@ -92,8 +92,8 @@ fn request(line: &[u8]) -> Result<Request<'_>, Rejection> {
 fn operator(tokens: Tokens<'_>) -> Result<Request<'_>, Rejection> {
     match tokens.get(0).unwrap_or_default() {
         b"flush_all" => Ok(Request::FlushAll(tokens)),
-        b"verbosity" | b"shutdown" | b"slabs" | b"lru" | b"lru_crawler" | b"cache_memlimit" | b"extstore"
-        | b"refresh_certs" | b"debugtime" | b"debugitem" | b"misbehave" => {
+        b"verbosity" | b"shutdown" | b"slabs" | b"lru" | b"lru_crawler" | b"cache_memlimit"
+        | b"extstore" | b"refresh_certs" | b"debugtime" | b"debugitem" | b"misbehave" => {
             Ok(Request::Admin(tokens))
         }
         _ if tokens.count() > 1 && tokens.last().is_some_and(|word| word.starts_with(b"HTTP/")) => {
