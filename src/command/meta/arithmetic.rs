@@ -1,6 +1,6 @@
 //! ma: adds to or subtracts from a number, which `N` creates if it is missing.
 
-use super::reply;
+use super::{exptime_after, reply, vivified_exptime};
 use crate::clock::RelTime;
 use crate::command::arithmetic::{NON_NUMERIC, OUT_OF_MEMORY};
 use crate::command::{Output, Scope};
@@ -100,11 +100,7 @@ fn exptime_before(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>) -> 
 fn create<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Outcome<'s> {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(request.initial).as_bytes();
-    // The last of N and T is the deadline that stays.
-    let mut exptime = 0;
-    for word in request.flag_words() {
-        exptime = apply(request, word[0], exptime, true, scope);
-    }
+    let exptime = vivified_exptime(scope, request);
     let Ok(mut draft) = scope.session.draft(key, digits.len(), 0, exptime) else {
         return Outcome::Failed("SERVER_ERROR Out of memory allocating new item");
     };
@@ -126,21 +122,6 @@ fn create<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Outc
     }
 }
 
-/// The deadline after the flag `letter`, which may be one that changes it.
-fn apply(
-    request: &MetaRequest<'_>,
-    letter: u8,
-    exptime: RelTime,
-    created: bool,
-    scope: Scope<'_>,
-) -> RelTime {
-    match letter {
-        b'T' => scope.deadline(request.exptime),
-        b'N' if created => scope.deadline(request.vivify),
-        _ => exptime,
-    }
-}
-
 fn answer(
     scope: Scope<'_>,
     request: &MetaRequest<'_>,
@@ -159,7 +140,7 @@ fn answer(
     }
     let mut exptime = counted.exptime;
     for word in request.flag_words() {
-        exptime = apply(request, word[0], exptime, counted.created, scope);
+        exptime = exptime_after(scope, request, word[0], exptime, counted.created);
         match word[0] {
             b'c' => reply::number(output, b'c', counted.item.cas()),
             b't' => reply::ttl(output, exptime, scope.session.now()),

@@ -17,6 +17,7 @@ mod storage;
 pub use storage::{draft, finish};
 
 use super::{Output, Scope};
+use crate::clock::RelTime;
 use crate::engine::Key;
 use crate::protocol::meta::{MetaRequest, Verb};
 
@@ -34,6 +35,30 @@ pub fn execute(scope: Scope<'_>, request: &MetaRequest<'_>, hash: u64, output: &
             Verb::Set => debug_assert!(false, "ms is a draft and a finish"),
         }
     });
+}
+
+/// The deadline of an item after the flag `letter`, which may be one that changes it. `N` concerns only an item that
+/// it has `created`.
+#[inline]
+fn exptime_after(
+    scope: Scope<'_>,
+    request: &MetaRequest<'_>,
+    letter: u8,
+    exptime: RelTime,
+    created: bool,
+) -> RelTime {
+    match letter {
+        b'T' => scope.deadline(request.exptime),
+        b'N' if created => scope.deadline(request.vivify),
+        _ => exptime,
+    }
+}
+
+/// The deadline of an item that `N` creates: the last of `N` and `T` on the line.
+fn vivified_exptime(scope: Scope<'_>, request: &MetaRequest<'_>) -> RelTime {
+    request
+        .flag_words()
+        .fold(0, |exptime, word| exptime_after(scope, request, word[0], exptime, true))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! mg: looks up one item, and with `N`, `R` and `T` lets one client among many win the right to recache it.
 
-use super::reply;
+use super::{exptime_after, reply, vivified_exptime};
 use crate::clock::RelTime;
 use crate::command::{Output, Scope, watch};
 use crate::engine::{ItemRef, Key, Lookup, StoreHow, StoreMode, Stored};
@@ -54,8 +54,8 @@ fn get_once(
 /// Puts an empty item in place of a missing one, its token already won by this client.
 #[cold]
 fn vivify<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Stored<'s> {
-    let deadline = scope.deadline(request.vivify);
-    let Ok(mut draft) = scope.session.draft(key, 0, 0, deadline) else {
+    let exptime = vivified_exptime(scope, request);
+    let Ok(mut draft) = scope.session.draft(key, 0, 0, exptime) else {
         return Stored::OutOfMemory;
     };
     draft.set_token_sent();
@@ -90,7 +90,7 @@ fn hit(
     output: &mut Output,
 ) -> Outcome {
     let exptime = if created { 0 } else { item.exptime() };
-    if request.has(b'T') && !item.set_exptime(scope.deadline(request.exptime)) {
+    if request.has(b'T') && !created && !item.set_exptime(scope.deadline(request.exptime)) {
         return Outcome::Again;
     }
     if request.opaque_too_long {
@@ -133,6 +133,9 @@ fn item_flags(
     let mut recache = false;
     for word in request.flag_words() {
         match word[0] {
+            letter @ (b'T' | b'N') => {
+                exptime = exptime_after(scope, request, letter, exptime, created);
+            }
             b's' => reply::number(output, b's', item.value().len() as u64),
             b'c' => reply::number(output, b'c', item.cas()),
             b'f' => reply::number(output, b'f', item.flags().into()),
@@ -143,8 +146,6 @@ fn item_flags(
                 reply::number(output, b'l', now.saturating_sub(item.last_access()).into());
             }
             b'h' => reply::number(output, b'h', item.fetched().into()),
-            b'T' => exptime = scope.deadline(request.exptime),
-            b'N' if created => exptime = scope.deadline(request.vivify),
             b'R' => {
                 recache = !created && exptime != 0 && exptime < scope.deadline(request.recache);
             }
