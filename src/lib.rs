@@ -75,3 +75,8 @@ pub mod server;
 pub mod stats;
 pub mod sync;
 pub mod units;
+
+/// The examples of the README, which are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

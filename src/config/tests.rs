@@ -45,10 +45,7 @@ fn a_bare_start_is_memcacheds_defaults_on_the_loopback() {
         }
     );
     assert_eq!(config.process, server::process::Options::default());
-    assert_eq!(config.engine.memory_limit, 64 << 20);
-    assert_eq!(config.engine.item_size_max, 1 << 20);
-    assert_eq!(config.engine.policy, PolicyKind::Lru);
-    assert!(config.engine.evictions && config.engine.use_cas);
+    assert_eq!(config.engine, engine::Options::default());
     assert_eq!(config.log, logging::Level::Info);
     assert_eq!(config.notices, [""; 0]);
 }
