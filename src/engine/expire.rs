@@ -4,7 +4,7 @@
 //! memory comes back without an access. The engine keeps the earliest deadline it knows: without anything due, a round
 //! costs nothing.
 
-use super::session::Session;
+use super::session::{Cursor, Session};
 use super::{Engine, Handle, Removal, Vitality};
 use crate::clock::RelTime;
 use crate::sync::Ordering;
@@ -94,6 +94,15 @@ impl Engine {
 }
 
 impl Session<'_> {
+    /// Removes the dead items of the next buckets behind `cursor`; where to go on, or `None` at the end.
+    pub fn crawl(&self, cursor: Cursor) -> Option<Cursor> {
+        let buckets = self.engine().table.buckets().size();
+        let from = usize::try_from(cursor.0).unwrap_or(usize::MAX).min(buckets);
+        let to = from.saturating_add(STRIDE).min(buckets);
+        self.sweep(from, to);
+        (to < buckets).then_some(Cursor(to as u64))
+    }
+
     /// Removes the dead items of buckets `from..to`.
     fn sweep(&self, from: usize, to: usize) {
         let engine = self.engine();

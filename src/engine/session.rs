@@ -173,7 +173,7 @@ impl Drop for Held {
 
 /// Where a scan stands; begin with the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cursor(u64);
+pub struct Cursor(pub(super) u64);
 
 /// A pinned epoch: the window in which items can be read and changed.
 pub struct Session<'h> {

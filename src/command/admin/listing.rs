@@ -93,8 +93,12 @@ impl Listing {
             // Items that are not listed, and room without items, count as well.
             left -= BATCH_ITEMS;
             let kind = &mut self.kind;
-            let mut visit = |item: ItemRef<'_>| kind.visit(worker, item, output);
-            self.cursor = session.scan(cursor, BATCH_ITEMS, &mut visit);
+            self.cursor = match kind {
+                Kind::Crawl => session.crawl(cursor),
+                _ => session.scan(cursor, BATCH_ITEMS, &mut |item| {
+                    kind.visit(worker, item, output);
+                }),
+            };
             if self.kind.has_enough() {
                 self.cursor = None;
             }
@@ -109,7 +113,8 @@ impl Kind {
         match self {
             Self::Metadump => metadump(worker, item, output),
             Self::Mgdump => mgdump(item, output),
-            Self::Crawl => worker.counters().crawler_items_checked.bump(),
+            // The engine does not show what a crawl passes.
+            Self::Crawl => {}
             Self::Cachedump { items_left, bytes_left } => {
                 if *items_left > 0 && !item.key_is_binary() {
                     let bytes = cachedump(worker, item, *bytes_left, output);
