@@ -99,11 +99,12 @@ fn a_stream_may_be_cut_at_every_byte() {
         connection.input.clear();
         let before = totals(&node).bytes_read;
         connection.send(&requests[..cut]);
-        wait_until("the first piece is read", || {
-            totals(&node).bytes_read == before + cut as u64
-        });
+        wait_until("the first piece is read", || totals(&node).bytes_read == before + cut as u64);
         connection.send(&requests[cut..]);
-        expect(&mut connection, b"STORED\r\nVALUE a 7 5\r\nhello\r\nEND\r\nVA 5 f7\r\nhello\r\nHD c");
+        expect(
+            &mut connection,
+            b"STORED\r\nVALUE a 7 5\r\nhello\r\nEND\r\nVA 5 f7\r\nhello\r\nHD c",
+        );
         let line = connection.input.iter().position(|&byte| byte == b'\n');
         let rest = match line {
             Some(end) => connection.input.split_off(end + 1),
