@@ -135,7 +135,7 @@ fn a_client_may_stop_it_where_that_is_allowed() {
 
     let program = start(&[]);
     let mut stream = program.connect();
-    assert_eq!(ask(&mut stream, "shutdown\r\n"), "ERROR: shutdown not enabled\r\n");
+    assert_eq!(ask(&mut stream, "shutdown\r\n"), "SERVER_ERROR: shutdown not enabled\r\n");
     assert_eq!(ask(&mut stream, "get a\r\n"), "END\r\n");
 }
 
