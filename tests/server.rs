@@ -414,6 +414,25 @@ fn a_watcher_sees_connections_come_and_go() {
     wait_until("the watcher's end is noticed", || watchers() == 0);
 }
 
+#[test]
+fn a_line_longer_than_the_input_buffer_is_received_and_given_back() {
+    let node = start();
+    let mut connection = connect(&node);
+    connection.send(b"set key15000 0 0 1\r\n1\r\n");
+    expect(&mut connection, b"STORED\r\n");
+    let idle = buffer_bytes(&node);
+    let keys: Vec<String> = (0..18_000).map(|number| format!("key{number}")).collect();
+    let line = format!("get {}\r\n", keys.join(" "));
+    assert!(line.len() > 150_000);
+    for piece in [line.len(), 10_000] {
+        for part in line.as_bytes().chunks(piece) {
+            connection.send(part);
+        }
+        expect(&mut connection, b"VALUE key15000 0 1\r\n1\r\nEND\r\n");
+    }
+    wait_until("the line is forgotten", || buffer_bytes(&node) == idle);
+}
+
 /// A request over UDP; the replies joined, and how many datagrams they were.
 fn ask_udp(socket: &UdpSocket, id: u16, request: &[u8]) -> (Vec<u8>, usize) {
     let mut datagram = vec![(id >> 8) as u8, id as u8, 0, 0, 0, 1, 0, 0];

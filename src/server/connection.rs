@@ -103,10 +103,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Receives into the worker's buffer and runs what has come; `None` at the end of the stream.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
         let Self { client, own } = self;
+        let before = own.input.len();
+        if before > INPUT_BYTES / 2 {
+            return self.poll_receive_more(cx);
+        }
         let shared = Rc::clone(&client.shared);
         let mut input = shared.input.borrow_mut();
-        let before = own.input.len();
-        make_room(&mut input, before);
         let received = ready!(client.poll_read(cx, &mut input[before..]))?;
         if received == 0 {
             return Poll::Ready(Ok(None));
@@ -124,6 +126,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         drop(output);
         own.settle(&shared);
         Poll::Ready(served.map(|(_, next)| Some(next)))
+    }
+
+    /// Receives more of a line that is too long for the worker's buffer; `None` at the end of the stream.
+    fn poll_receive_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
+        let Self { client, own } = self;
+        own.input.reserve(INPUT_BYTES);
+        let polled = poll_read_buf(Pin::new(&mut client.stream), cx, &mut own.input);
+        own.settle(&client.shared);
+        let received = ready!(polled)?;
+        client.shared.commands.counters().bytes_read.add(received as u64);
+        if received == 0 {
+            return Poll::Ready(Ok(None));
+        }
+        self.poll_go_on(cx)
     }
 
     /// Receives a value into its item, and goes on when it is whole; `None` at the end of the stream.
@@ -289,16 +305,6 @@ impl Own {
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         self.client.shared.charge(-self.own.charged.cast_signed());
-    }
-}
-
-/// Makes `input` large enough for one good read after `before` bytes. It grows only for the longest command
-/// lines, and goes back to its size after them.
-fn make_room(input: &mut Vec<u8>, before: usize) {
-    let wanted = if before > INPUT_BYTES / 2 { before * 2 } else { INPUT_BYTES };
-    if input.len() != wanted {
-        input.resize(wanted, 0);
-        input.shrink_to(wanted);
     }
 }
 

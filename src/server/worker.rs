@@ -26,7 +26,8 @@ use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Bytes of the input buffer: what one read takes at most.
+/// Bytes of the input buffer: what one read takes at most. A batch and its replies stay within the second-level
+/// cache.
 pub(super) const INPUT_BYTES: usize = 64 * 1024;
 
 /// Memory that the shared output keeps when it has been written, in bytes.
@@ -55,7 +56,7 @@ pub(super) struct Accepted {
 pub(super) struct Shared {
     pub commands: command::Worker,
     /// Bytes just received; meaningful only within one turn of a connection.
-    pub input: RefCell<Vec<u8>>,
+    pub input: RefCell<Box<[u8]>>,
     /// Replies of the connection whose turn it is; empty between turns.
     pub output: RefCell<Output>,
     /// Connections that may be closed for idling; empty without an idle timeout.
@@ -82,7 +83,7 @@ async fn run(context: Arc<Context>, plan: Plan, ready: Ready) -> io::Result<()> 
     let Plan { mut accepted, datagrams, idle_timeout_s } = plan;
     let shared = Rc::new(Shared {
         commands: command::Worker::new(context),
-        input: RefCell::new(vec![0; INPUT_BYTES]),
+        input: RefCell::new(vec![0; INPUT_BYTES].into()),
         output: RefCell::default(),
         idle: Idle::new(idle_timeout_s),
     });
