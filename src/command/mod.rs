@@ -54,3 +54,6 @@ impl Worker {
         self.handle.counters()
     }
 }
+
+#[cfg(test)]
+mod tests;

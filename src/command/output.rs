@@ -135,3 +135,51 @@ impl fmt::Write for Output {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_is_written_in_order_whatever_the_pieces() {
+        for piece in 1..20 {
+            let mut output = Output::new();
+            output.push(b"a");
+            output.line("bc");
+            output.number(u64::MAX);
+            output.push(b"!");
+            let mut written = Vec::new();
+            while !output.is_empty() {
+                let part = output.parts()[0];
+                let some = &part[..piece.min(part.len())];
+                written.extend_from_slice(some);
+                let some = some.len();
+                output.wrote(some);
+            }
+            assert_eq!(written, b"abc\r\n18446744073709551615!");
+            assert!(output.capacity() > 0, "the buffer's memory is kept");
+            output.shrink(0);
+            assert_eq!(output.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn appending_after_a_partial_write_keeps_the_order() {
+        let mut output = Output::new();
+        output.push(b"hello");
+        output.wrote(3);
+        output.push(b" world");
+        assert_eq!((output.parts()[0], output.len()), (&b"lo world"[..], 8));
+    }
+
+    #[test]
+    fn an_output_is_full_at_its_high_water_mark() {
+        let mut output = Output::new();
+        output.push(&vec![b'x'; HIGH_WATER - 1]);
+        assert!(!output.is_full());
+        output.push(b"x");
+        assert!(output.is_full());
+        output.wrote(HIGH_WATER);
+        assert!(!output.is_full() && output.is_empty());
+    }
+}
