@@ -56,9 +56,6 @@ pub struct Invalidate {
     pub clear_value: bool,
 }
 
-/// Longest number, in digits, that memcached takes for one (`MAX` of `strtoull` fits).
-const DIGITS_MAX: usize = 20;
-
 impl<'h> Session<'h> {
     /// Changes the deadline and counts an access (touch, gat).
     pub fn touch(&self, key: Key<'_>, exptime: RelTime) -> Lookup<'_> {
@@ -237,14 +234,53 @@ impl Draft {
     }
 }
 
-/// A decimal number as memcached's `strtoull` takes it: spaces before and behind are allowed.
+/// The number that a value begins with, as C's `strtoull` reads it: white space and a sign may stand before it, and
+/// anything after it that white space or a zero byte sets apart. What a minus would turn into a huge number is
+/// none.
 fn parse_number(value: &[u8]) -> Option<u64> {
-    let value = value.trim_ascii();
-    if value.is_empty() || value.len() > DIGITS_MAX {
+    let text = value.trim_ascii_start();
+    let (negative, text) = match text.split_first()? {
+        (b'-', rest) => (true, rest),
+        (b'+', rest) => (false, rest),
+        _ => (false, text),
+    };
+    let len = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(len);
+    let ends = rest.first().is_none_or(|byte| matches!(byte, 0 | b' ' | b'\t'..=b'\r'));
+    if digits.is_empty() || !ends {
         return None;
     }
-    value.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
+        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+    })?;
+    match negative {
+        false => Some(number),
+        true => Some(number.wrapping_neg()).filter(|number| *number <= i64::MAX as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_number;
+
+    #[test]
+    fn values_are_numbers_as_c_reads_them() {
+        let numbers: [(&[u8], u64); 9] = [
+            (b"10", 10),
+            (b" \t10", 10),
+            (b"10  ", 10),
+            (b"10 x", 10),
+            (b"10\0x", 10),
+            (b"+7", 7),
+            (b"-0", 0),
+            (b"0000000000000000000000000005", 5),
+            (b"18446744073709551615", u64::MAX),
+        ];
+        for (value, number) in numbers {
+            assert_eq!(parse_number(value), Some(number), "{value:?}");
+        }
+        for value in [&b""[..], b" ", b"-", b"-5", b"10x", b"x10", b"18446744073709551616"] {
+            assert_eq!(parse_number(value), None, "{value:?}");
+        }
+    }
 }
