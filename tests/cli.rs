@@ -54,11 +54,11 @@ impl Server {
         }
     }
 
-    /// The reply to `stats settings`.
-    fn settings(&self) -> String {
+    /// The reply to `command`.
+    fn ask(&self, command: &str) -> String {
         let mut stream = UnixStream::connect(&self.socket).expect("is listening");
         stream.set_read_timeout(Some(PATIENCE)).expect("is a socket");
-        stream.write_all(b"stats settings\r\nquit\r\n").expect("is writable");
+        write!(stream, "{command}\r\nquit\r\n").expect("is writable");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).expect("is closed after quit");
         reply
@@ -152,7 +152,7 @@ fn it_serves_with_what_it_was_told_and_the_command_line_wins() {
     let mut command = volt(&["--config", file.to_str().unwrap(), "-t", "3", "-u", "root"]);
     command.env("VOLT__SERVER__UNIX_SOCKET", &socket);
     command.env("VOLT__SERVER__BACKLOG", "22").env("VOLT__SERVER__THREADS", "2");
-    let settings = Server::start(command, &socket).settings();
+    let settings = Server::start(command, &socket).ask("stats settings");
     for line in ["STAT maxconns 111\r\n", "STAT tcp_backlog 22\r\n", "STAT num_threads 3\r\n"] {
         assert!(settings.contains(line), "{line}{settings}");
     }
@@ -168,7 +168,28 @@ fn it_works_under_the_name_of_memcached() {
         .env_clear()
         .args(["-u", "root", "-o", "relaxed_privileges,slab_reassign", "-s"])
         .arg(&socket);
-    let settings = Server::start(command, &socket).settings();
+    let settings = Server::start(command, &socket).ask("stats settings");
     assert!(settings.contains("STAT domain_socket "), "{settings}");
     assert!(settings.ends_with("END\r\n"), "{settings}");
+}
+
+#[test]
+fn the_log_is_as_loud_as_it_is_told_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("volt.sock");
+    let mut command = volt(&["-u", "root", "-A", "-f", "1.5", "-s"]);
+    command.arg(&socket);
+    let mut server = Server::start(command, &socket);
+    assert!(server.ask("version").starts_with("VERSION "));
+    assert_eq!(server.ask("verbosity 1"), "OK\r\n");
+    assert!(server.ask("version").starts_with("VERSION "));
+    server.ask("shutdown");
+    let mut log = String::new();
+    server.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("-f has no effect"), "{log}");
+    assert!(log.contains("listening: unix "), "{log}");
+    // Of five connections, the two after `verbosity` (the one that waited for the socket may be slow).
+    let connections = log.matches("new client connection").count();
+    assert!((2..=3).contains(&connections), "{log}");
+    assert!(log.contains("connection closed: "), "{log}");
 }

@@ -175,7 +175,8 @@ impl Check<'_> {
             listen.push(Listen { host: Some(LOOPBACK.to_owned()), port: None });
         }
         let everywhere = listen.is_empty() || listen.iter().any(|listen| listen.host.is_none());
-        if everywhere && server.unix_socket.is_empty() {
+        let network = server.unix_socket.is_empty() && (server.port, server.udp_port) != (0, 0);
+        if everywhere && network {
             notices
                 .push("listening on every address; -l 127.0.0.1 keeps to this machine".to_owned());
         }

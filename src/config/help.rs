@@ -49,7 +49,7 @@ Process
 -u, --user=<user>         user to become when started as root
 -P, --pidfile=<file>      file for the process id
 -r, --enable-coredumps    raise the limit on core files
--v, --verbose             more in the log: -v connections, -vv everything
+-v, --verbose             more in the log: -v also connections, -vv everything
 -h, --help                print this text
 -i, --license             print the licence
 -V, --version             print the version

@@ -59,7 +59,9 @@ fn who_replaces_a_memcached_listens_where_it_did() {
         assert_eq!(config.notices.len(), 1, "{line}: somebody should know");
     }
     assert_eq!(run("memcached -l 127.0.0.2").server.listen, [host("127.0.0.2")]);
-    assert_eq!(run("memcached -s /run/volt.sock").notices, [""; 0]);
+    for line in ["memcached -s /run/volt.sock", "volt -p 0"] {
+        assert_eq!(run(line).notices, [""; 0], "{line}");
+    }
 }
 
 #[test]

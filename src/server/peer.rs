@@ -23,6 +23,7 @@ impl Peer {
     pub fn register(shared: Rc<Shared>, endpoint: Endpoint) -> Self {
         let context = &shared.commands.context;
         watch::connection_opened(context, &endpoint);
+        tracing::debug!("<{} new client connection from {}", endpoint.cfd, endpoint.addr);
         let now = context.clock.now();
         let entry = context.connections.register(endpoint, State::NewCommand, now);
         shared.commands.counters().total_connections.bump();
@@ -46,7 +47,9 @@ impl Deref for Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         let context = &self.shared.commands.context;
-        watch::connection_closed(context, &self.entry.endpoint, self.reason.get());
+        let (endpoint, reason) = (&self.entry.endpoint, self.reason.get());
+        watch::connection_closed(context, endpoint, reason);
+        tracing::debug!("<{} connection closed: {reason:?}", endpoint.cfd);
     }
 }
 
