@@ -52,8 +52,10 @@ pub struct Invalidate {
     pub stale: bool,
     /// T: the new deadline.
     pub exptime: Option<RelTime>,
-    /// x: drop the value and the client flags.
+    /// x: an empty item in place of the item.
     pub clear_value: bool,
+    /// Client flags of the empty item.
+    pub flags: u32,
 }
 
 impl<'h> Session<'h> {
@@ -128,7 +130,7 @@ impl<'h> Session<'h> {
         };
         joined.fill(first);
         joined.fill(second);
-        joined.take_over(old);
+        joined.succeed(old);
         Ok(joined)
     }
 
@@ -157,7 +159,12 @@ impl<'h> Session<'h> {
             };
             draft.fill(digits);
             draft.fill_spaces();
-            draft.take_over(old);
+            // memcached changes a number in place as long as it fits; a longer one is a new item.
+            if len == old.value_len() {
+                draft.take_over(old);
+            } else {
+                draft.succeed(old);
+            }
             if let Some(exptime) = arith.exptime {
                 draft.set_exptime(exptime);
             }
@@ -187,10 +194,11 @@ impl<'h> Session<'h> {
     }
 
     fn invalidated(&self, key: Key<'_>, old: View<'_>, how: Invalidate) -> Result<Draft, Refusal> {
-        let (value, flags): (&[u8], u32) =
-            if how.clear_value { (&[], 0) } else { (old.value(), old.flags()) };
-        let mut draft = self.draft_shaped(key, value.len(), flags, how.set_cas, 0)?;
-        draft.fill(value);
+        if how.clear_value {
+            return self.emptied(key, old, how);
+        }
+        let mut draft = self.draft_shaped(key, old.value_len(), old.flags(), how.set_cas, 0)?;
+        draft.fill(old.value());
         // The token of a stale item is for the next client to win.
         let last = old.freeze();
         draft.set_exptime(how.exptime.unwrap_or(last.exptime));
@@ -206,23 +214,46 @@ impl<'h> Session<'h> {
         }
         Ok(draft)
     }
+
+    /// An empty item in place of `old`. It is a new one, but shows the same cas unique if it is not stale.
+    fn emptied(&self, key: Key<'_>, old: View<'_>, how: Invalidate) -> Result<Draft, Refusal> {
+        let same = (!how.stale && !old.no_cas()).then(|| self.item(old).cas());
+        let mut draft = self.draft_shaped(key, 0, how.flags, how.set_cas.or(same), 0)?;
+        draft.succeed(old);
+        if let Some(exptime) = how.exptime {
+            draft.set_exptime(exptime);
+        }
+        if how.stale {
+            draft.set_stale();
+        }
+        Ok(draft)
+    }
 }
 
 impl Draft {
     /// Freezes the item that this draft is to take the place of, and carries its deadline and marks over. Nothing may fail between
     /// this and publishing: a frozen copy is one that is about to go.
     fn take_over(&mut self, old: View<'_>) -> Frozen {
-        let last = old.freeze();
-        self.set_exptime(last.exptime);
+        let last = self.succeed(old);
         for (set, mark) in [
             (old.stale(), Mark::Stale),
-            (old.key_is_binary(), Mark::BinaryKey),
             (last.token_sent, Mark::Token),
             (last.fetched, Mark::Fetched),
         ] {
             if set {
                 self.view().mark(mark);
             }
+        }
+        last
+    }
+
+    /// Like [`take_over`](Self::take_over), but as a new item, neither fetched nor stale nor being recached: it keeps the deadline
+    /// and what kind of key it has.
+    fn succeed(&mut self, old: View<'_>) -> Frozen {
+        let last = old.freeze();
+        self.set_exptime(last.exptime);
+        if old.key_is_binary() {
+            self.set_key_is_binary();
         }
         last
     }

@@ -439,13 +439,14 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Notes an access: time and the fetched bit. At most one write a second for a hot item. A frozen copy is
+    /// Notes an access: its time and, with `fetch`, the fetched bit. At most one write a second for a hot item. A frozen copy is
     /// about to be replaced and not worth the write.
     #[inline]
-    pub fn note_access(self, now: RelTime) {
+    pub fn note_access(self, now: RelTime, fetch: bool) {
         let state = self.state();
         let access = (u64::from(now) & ACCESS_MASK) << ACCESS_SHIFT;
-        let new = state & !(ACCESS_MASK << ACCESS_SHIFT) | access | FETCHED;
+        let fetched = if fetch { FETCHED } else { 0 };
+        let new = state & !(ACCESS_MASK << ACCESS_SHIFT) | access | fetched;
         if new != state && state & FROZEN == 0 {
             // Losing the race means that somebody else has just noted an access or a new exptime.
             let _ = self.header().state.compare_exchange(

@@ -303,9 +303,20 @@ impl<'h> Session<'h> {
     /// Counts an access to an item that was peeked at.
     #[inline]
     pub fn access(&self, item: ItemRef<'_>) {
-        item.view.note_access(self.now());
-        let bits = item.view.policy_bits();
-        item.view.set_policy_bits(self.engine().policy.hit(bits, self.tick()));
+        item.view.note_access(self.now(), true);
+        self.note_hit(item.view);
+    }
+
+    /// Keeps an item in use that nobody has fetched.
+    pub(super) fn keep_in_use(&self, view: View<'_>) {
+        view.note_access(self.now(), false);
+        self.note_hit(view);
+    }
+
+    #[inline]
+    fn note_hit(&self, view: View<'_>) {
+        let bits = view.policy_bits();
+        view.set_policy_bits(self.engine().policy.hit(bits, self.tick()));
     }
 
     /// Visits live items in table order from `cursor`, about `max` of them at most; the cursor to go on from, or `None` at

@@ -193,8 +193,8 @@ impl<'h> Session<'h> {
         let matches = how.compare.is_none_or(|compare| compare == cas);
         match how.mode {
             StoreMode::Add => {
-                // A failed add keeps what is there in use, as memcached does.
-                self.access(self.item(old));
+                // A failed add keeps what is there in use, as memcached does, though it fetches nothing.
+                self.keep_in_use(old);
                 Verdict::NotStored
             }
             StoreMode::Set

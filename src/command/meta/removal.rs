@@ -62,6 +62,7 @@ fn invalidate(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>) -> Code
         // An emptied item is a new one: it lives for ever unless T says how long.
         exptime: (clear_value || request.has(b'T')).then(|| scope.deadline(request.exptime)),
         clear_value,
+        flags: request.client_flags,
     };
     match scope.session.invalidate(key, how) {
         Stored::Stored(item) => {
