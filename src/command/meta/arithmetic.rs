@@ -1,6 +1,6 @@
 //! ma: adds to or subtracts from a number, which `N` creates if it is missing.
 
-use super::{exptime_after, reply, vivified_exptime};
+use super::{exptime_after, new_exptime, reply, vivified_exptime};
 use crate::clock::RelTime;
 use crate::command::arithmetic::{NON_NUMERIC, OUT_OF_MEMORY};
 use crate::command::{Output, Scope};
@@ -64,7 +64,7 @@ fn count_once<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> 
         // C0 is no C.
         compare: request.compare().filter(|&cas| cas != 0),
         set_cas: request.new_cas(),
-        exptime: request.has(b'T').then(|| scope.deadline(request.exptime)),
+        exptime: new_exptime(scope, request),
     };
     let counters = scope.counters();
     match scope.session.arith(key, arith) {

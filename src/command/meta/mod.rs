@@ -19,7 +19,7 @@ pub use storage::{draft, finish};
 use super::{Output, Scope};
 use crate::clock::RelTime;
 use crate::engine::Key;
-use crate::protocol::meta::{MetaRequest, Verb};
+use crate::protocol::meta::{MetaRequest, OPAQUE_MAX, Verb};
 
 /// Runs mg, md, ma or me; `hash` is that of the decoded key. ms has a data block, so it comes in two parts:
 /// [`draft`] and [`finish`].
@@ -54,11 +54,21 @@ fn exptime_after(
     }
 }
 
+/// The deadline that `T` asks for.
+#[inline]
+fn new_exptime(scope: Scope<'_>, request: &MetaRequest<'_>) -> Option<RelTime> {
+    let reached = !request.opaque_too_long || reached(request).any(|word| word[0] == b'T');
+    (request.has(b'T') && reached).then(|| scope.deadline(request.exptime))
+}
+
 /// The deadline of an item that `N` creates: the last of `N` and `T` on the line.
 fn vivified_exptime(scope: Scope<'_>, request: &MetaRequest<'_>) -> RelTime {
-    request
-        .flag_words()
-        .fold(0, |exptime, word| exptime_after(scope, request, word[0], exptime, true))
+    reached(request).fold(0, |exptime, word| exptime_after(scope, request, word[0], exptime, true))
+}
+
+/// The flags that take effect: mg and ma get as far as an opaque that is too long, and no further.
+fn reached<'b>(request: &MetaRequest<'b>) -> impl Iterator<Item = &'b [u8]> {
+    request.flag_words().take_while(|word| word[0] != b'O' || word.len() <= OPAQUE_MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! mg: looks up one item, and with `N`, `R` and `T` lets one client among many win the right to recache it.
 
-use super::{exptime_after, reply, vivified_exptime};
+use super::{exptime_after, new_exptime, reply, vivified_exptime};
 use crate::clock::RelTime;
 use crate::command::{Output, Scope, watch};
 use crate::engine::{ItemRef, Key, Lookup, StoreHow, StoreMode, Stored};
@@ -58,7 +58,10 @@ fn vivify<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Stor
     let Ok(mut draft) = scope.session.draft(key, 0, 0, exptime) else {
         return Stored::OutOfMemory;
     };
-    draft.set_token_sent();
+    // Without a reply there is no winner.
+    if !request.opaque_too_long {
+        draft.set_token_sent();
+    }
     if let Some(cas) = request.new_cas() {
         draft.set_cas(cas);
     }
@@ -90,7 +93,7 @@ fn hit(
     output: &mut Output,
 ) -> Outcome {
     let exptime = if created { 0 } else { item.exptime() };
-    if request.has(b'T') && !created && !item.set_exptime(scope.deadline(request.exptime)) {
+    if !created && new_exptime(scope, request).is_some_and(|exptime| !item.set_exptime(exptime)) {
         return Outcome::Again;
     }
     if request.opaque_too_long {
