@@ -298,7 +298,7 @@ mod backend {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(volt_loom)))]
 mod tests {
     use super::super::item::HEADER_LEN;
     use super::*;

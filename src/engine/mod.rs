@@ -28,9 +28,7 @@ mod session;
 mod store;
 mod table;
 
-#[cfg(all(test, loom))]
-mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(volt_loom)))]
 mod tests;
 
 pub use cache::{Cache, CacheError, Value};

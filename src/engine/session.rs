@@ -141,6 +141,7 @@ impl<'s> ItemRef<'s> {
             .then(|| Held { node: self.view.node(), engine: self.session.handle.engine.account })
     }
 
+    #[cfg(all(test, not(volt_loom)))]
     pub(super) fn view(&self) -> View<'s> {
         self.view
     }

@@ -101,16 +101,17 @@ impl Drop for Buckets {
 /// Segments as memory.
 mod segment {
     use crate::sync::AtomicUsize;
-    use std::alloc::{Layout, handle_alloc_error};
+    #[cfg(not(volt_loom))]
+    use std::alloc::{GlobalAlloc, Layout, System, handle_alloc_error};
 
+    #[cfg(not(volt_loom))]
     fn layout(len: usize) -> Layout {
         Layout::array::<AtomicUsize>(len).expect("a segment is smaller than the address space")
     }
 
     /// Zeroed memory straight from the system: large blocks are mapped, not cleared.
-    #[cfg(not(loom))]
+    #[cfg(not(volt_loom))]
     pub fn allocate(len: usize) -> *mut AtomicUsize {
-        use std::alloc::{GlobalAlloc, System};
         // SAFETY: the layout is not empty.
         let base = unsafe { System.alloc_zeroed(layout(len)) };
         if base.is_null() {
@@ -119,28 +120,27 @@ mod segment {
         base.cast()
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(volt_loom))]
     pub fn free(base: *mut AtomicUsize, len: usize) {
-        use std::alloc::{GlobalAlloc, System};
         // SAFETY: base came from `allocate(len)` and is freed once.
         unsafe { System.dealloc(base.cast(), layout(len)) };
     }
 
     /// loom's atomics have to be made one by one.
-    #[cfg(loom)]
+    #[cfg(volt_loom)]
     pub fn allocate(len: usize) -> *mut AtomicUsize {
         let segment: Box<[AtomicUsize]> = (0..len).map(|_| AtomicUsize::new(0)).collect();
         Box::into_raw(segment).cast()
     }
 
-    #[cfg(loom)]
+    #[cfg(volt_loom)]
     pub fn free(base: *mut AtomicUsize, len: usize) {
         // SAFETY: base came from `allocate(len)` and is freed once.
         drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(base, len)) });
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(volt_loom)))]
 mod tests {
     use super::*;
 

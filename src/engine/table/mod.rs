@@ -28,7 +28,9 @@ pub mod order;
 mod split;
 mod walk;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, volt_loom))]
+mod models;
+#[cfg(all(test, not(volt_loom)))]
 mod tests;
 
 use super::item::{Node, View};
