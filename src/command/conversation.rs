@@ -14,7 +14,7 @@ use super::pipeline::{self, Outcome};
 use super::retrieval::{self, Fetch};
 use super::upload::Upload;
 use super::watch::{CloseReason, Subscription};
-use super::{Output, Scope, Worker};
+use super::{Output, Scope, Worker, connections};
 use crate::engine::Draft;
 use crate::protocol::{Parse, Words, text};
 
@@ -57,6 +57,8 @@ pub struct Conversation {
     scanned: usize,
     /// Requests run since others last had their turn.
     served: u32,
+    /// The input ends within a short data block.
+    in_block: bool,
 }
 
 /// What the conversation is in the middle of.
@@ -84,7 +86,7 @@ impl Conversation {
             true => State::Login(Login::default()),
             false => State::Fresh,
         };
-        Self { cfd, state, scanned: 0, served: 0 }
+        Self { cfd, state, scanned: 0, served: 0, in_block: false }
     }
 
     /// Runs the requests in `input`, as many as are whole and allowed, and appends their replies to `output`.
@@ -185,6 +187,7 @@ impl Conversation {
         let scope = Scope { worker, session: &session, cfd: self.cfd };
         let batch = pipeline::run(scope, input, allowed - self.served, output);
         self.served += batch.served;
+        self.in_block = matches!(batch.outcome, Outcome::WaitForBlock);
         let next = match batch.outcome {
             Outcome::Done => None,
             Outcome::WaitForLine => return self.wait_for_line(input),
@@ -197,6 +200,15 @@ impl Conversation {
             Outcome::List(listing) => self.enter(State::Listing(listing)),
         };
         (batch.consumed, next)
+    }
+
+    /// What `stats conns` says of a connection that is to read on.
+    pub fn receiving(&self) -> connections::State {
+        match self.state {
+            State::Swallowing(_) => connections::State::Swallow,
+            State::Idle if self.in_block => connections::State::ReadValue,
+            _ => connections::State::Read,
+        }
     }
 
     fn enter(&mut self, state: State) -> Option<Next> {

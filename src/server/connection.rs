@@ -217,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
         };
         self.peer.set_state(match next {
-            Next::Read => State::Read,
+            Next::Read => self.conversation.receiving(),
             Next::ReadValue => State::ReadValue,
             _ => State::WriteMany,
         });

@@ -1,8 +1,8 @@
 //! `stats items` and `stats slabs`: the one size class that holds everything.
 //!
 //! Both have the names that exporters parse, and the same sums as memcached over all its classes. A page is taken
-//! to be 1 MiB and a chunk to be as large as the mean item, so that chunks times their size is the memory in
-//! use.
+//! to be 1 MiB and a chunk to be just larger than the mean item, so that chunks times their size is the memory
+//! in use, and a little more.
 
 use super::Sink;
 use crate::command::Worker;
@@ -68,7 +68,7 @@ pub fn slabs(worker: &Worker, sink: &mut Sink<'_>) {
     // A class that ever had an item stays, as its pages do in memcached.
     let active = engine.items > 0 || totals.cmd_set > 0;
     if active {
-        let chunk_bytes = engine.item_bytes.div_ceil(engine.items.max(1)).max(1);
+        let chunk_bytes = engine.item_bytes / engine.items.max(1) + 1;
         let mut stat =
             |name: &str, value: &dyn Display| sink(&format!("{SIZE_CLASS}:{name}"), value);
         stat("chunk_size", &chunk_bytes);
