@@ -22,7 +22,7 @@
 //! | floor | modules | may import |
 //! |---|---|---|
 //! | 5 | `main`, `node` | everything below |
-//! | 4 | `config` | the options types of floors 1 to 3 |
+//! | 4 | `config` | floor 0; the options types of floors 1 to 3 |
 //! | 3 | `server` (later `http`, `grpc`, `cluster`) | floors 0 to 2; not each other |
 //! | 2 | `command` (later `persist`) | floors 0 and 1; not each other |
 //! | 1 | `protocol`; `engine` | floor 0; not each other |

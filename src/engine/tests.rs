@@ -1,3 +1,5 @@
+//! The verbs of the engine, one by one, by a clock that is moved by hand.
+
 use super::*;
 use crate::clock::Clock;
 

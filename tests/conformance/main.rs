@@ -21,6 +21,7 @@ use std::path::Path;
 use support::Peer;
 use support::memcached::{Memcached, Version};
 use support::random::Random;
+use support::volt::{Transport, Volt};
 
 /// The transcripts, by the options that their server is started with and, where one wants a server for
 /// itself, by their place.
@@ -68,6 +69,21 @@ fn split() -> Sending {
     let seed = Random::seed_from_env("VOLT_TEST_SEED");
     println!("VOLT_TEST_SEED={seed}");
     Sending::Split(Random::new(seed))
+}
+
+#[test]
+fn volt_keeps_to_the_transcripts_over_tcp() {
+    play_all(|options| Volt::start(options, Transport::Tcp), false, Sending::Whole);
+}
+
+#[test]
+fn volt_keeps_to_the_transcripts_over_a_unix_socket() {
+    play_all(|options| Volt::start(options, Transport::Unix), false, Sending::Whole);
+}
+
+#[test]
+fn volt_keeps_to_the_transcripts_in_pieces() {
+    play_all(|options| Volt::start(options, Transport::Tcp), false, split());
 }
 
 #[test]

@@ -13,9 +13,21 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Writes of one `send_split`, at most: beyond it the rest goes out whole.
 const PIECES_MAX: usize = 400;
 
-trait Socket: Read + Write + Send {}
-impl Socket for TcpStream {}
-impl Socket for UnixStream {}
+trait Socket: Read + Write + Send {
+    fn second_handle(&self) -> std::io::Result<Box<dyn Socket>>;
+}
+
+impl Socket for TcpStream {
+    fn second_handle(&self) -> std::io::Result<Box<dyn Socket>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+}
+
+impl Socket for UnixStream {
+    fn second_handle(&self) -> std::io::Result<Box<dyn Socket>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+}
 
 /// What reading found.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +66,11 @@ impl Connection {
             }
         };
         Ok(Self { socket, input: Vec::new() })
+    }
+
+    /// A second handle of the same socket, with an input buffer of its own: one to send, one to receive.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { socket: self.socket.second_handle()?, input: Vec::new() })
     }
 
     /// Sends everything. A peer that has closed is not an error here: reading will tell.

@@ -8,6 +8,7 @@
 pub mod connection;
 pub mod memcached;
 pub mod random;
+pub mod volt;
 
 /// Where a peer listens.
 #[derive(Debug, Clone)]

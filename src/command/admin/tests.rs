@@ -1,3 +1,5 @@
+//! The operator's commands, one by one, on a worker without sockets.
+
 use super::*;
 use crate::clock::Clock;
 use crate::command::context::NoControl;

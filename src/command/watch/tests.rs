@@ -1,3 +1,5 @@
+//! Watching: what subscribers get, in which order, and what they lose.
+
 use super::*;
 use crate::command::options::Options;
 use std::fmt::Write;

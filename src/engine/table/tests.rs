@@ -1,3 +1,5 @@
+//! The table by itself: lookups, changes, growth, with nodes that count.
+
 use super::super::item::{Birth, Node, Shape};
 use super::super::memory;
 use super::*;
