@@ -158,7 +158,7 @@ impl Control for ByCommand {
     }
 }
 
-/// The thread that ticks the clock and keeps the engine's house.
+/// The thread that ticks the clock, takes out what has expired and lets the epoch move on.
 struct Keeper {
     /// Dropped to stop it.
     stop: Option<Sender<()>>,
@@ -175,7 +175,9 @@ impl Keeper {
 
 fn keep(handle: &Handle, stopped: &Receiver<()>) {
     while stopped.recv_timeout(KEEPER_STEP) == Err(RecvTimeoutError::Timeout) {
-        handle.engine().clock().tick();
+        let engine = handle.engine();
+        engine.clock().tick();
+        engine.maintain(handle);
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) const INPUT_BYTES: usize = 64 * 1024;
 /// Memory that the shared output keeps when it has been written, in bytes.
 pub(super) const OUTPUT_BYTES: usize = 128 * 1024;
 
-/// Time between looks after idle connections: the clock's own step.
+/// Time between two rounds of a worker's own housekeeping: the clock's step.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// A client's socket, non-blocking and of no runtime yet.
@@ -108,6 +108,8 @@ async fn tend(shared: Rc<Shared>) {
         tokio::time::sleep(TEND_EVERY).await;
         let kicked = shared.idle.close_idle(shared.commands.context.clock.now());
         shared.commands.counters().idle_kicks.add(kicked);
+        // Without requests nothing else makes this thread's garbage and accounts known.
+        shared.commands.handle.settle();
     }
 }
 
