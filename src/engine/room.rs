@@ -10,6 +10,12 @@ const SAMPLES_MAX: usize = 1 << 24;
 /// that somebody holds an epoch, and evicting more would only make more of it.
 const GARBAGE_SHARE: usize = 8;
 
+/// What is set aside for buffers and garbage, whether there are any or not: 1/32 of the limit, but no more than 4 MiB. Both go up
+/// and down all the time; without it, each time they go down there is room for stores that evict nothing, and each time
+/// they go up items go in a burst.
+const RESERVE_SHARE: usize = 32;
+const RESERVE_MAX_BYTES: usize = 4 << 20;
+
 impl Session<'_> {
     /// Evicts until `size` more bytes fit the limit. `false` if they do not and nothing (more) may be evicted.
     pub(super) fn make_room(&self, size: usize) -> bool {
@@ -49,6 +55,8 @@ impl Session<'_> {
         let account = self.engine().account;
         let sums = account.sums();
         let items = self.handle().purse.items();
-        items + sums.table + sums.buffers + garbage + size <= account.limit()
+        let limit = account.limit();
+        let reserve = (limit / RESERVE_SHARE).min(RESERVE_MAX_BYTES);
+        items + sums.table + (sums.buffers + garbage).max(reserve) + size <= limit
     }
 }
