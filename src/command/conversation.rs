@@ -31,8 +31,8 @@ pub enum Next {
     ReadValue,
     /// Write the output out, then call again without reading.
     Write,
-    /// Enough requests for now (`-R`): let other connections run, then call again without reading. The output
-    /// may wait.
+    /// Enough for now (`-R` requests, or a long answer's step): let other connections run, then call again without
+    /// reading. The output may wait.
     Yield,
     /// Write the output, then close; the reason is for the log.
     Close(CloseReason),
@@ -109,9 +109,8 @@ impl Conversation {
                         self.state = State::Idle;
                         (0, None)
                     }
-                    false if output.is_full() => (0, Some(Next::Write)),
-                    // Many items were looked at and few listed.
-                    false => (0, Some(Next::Yield)),
+                    // It may also have looked at many items and listed few.
+                    false => (0, Some(pause(output))),
                 },
             };
             consumed += taken;
@@ -194,7 +193,10 @@ impl Conversation {
             Outcome::WaitForBlock => Some(Next::Read),
             Outcome::Close(reason) => Some(Next::Close(reason)),
             Outcome::Watch(subscription) => Some(Next::Watch(subscription)),
-            Outcome::Fetch(fetch) => self.enter(State::Fetching(fetch)),
+            Outcome::Fetch(fetch) => {
+                self.state = State::Fetching(fetch);
+                Some(pause(output))
+            }
             Outcome::Receive(upload) => self.enter(State::Receiving(upload)),
             Outcome::Swallow(bytes) => self.enter(State::Swallowing(bytes)),
             Outcome::List(listing) => self.enter(State::Listing(listing)),
@@ -239,7 +241,7 @@ impl Conversation {
         let session = worker.handle.pin();
         let scope = Scope { worker, session: &session, cfd: self.cfd };
         match retrieval::fetch_all(scope, fetch, Words::new(line), output) {
-            Some(left) => (line.len() - left.rest().len(), None),
+            Some(left) => (line.len() - left.rest().len(), Some(pause(output))),
             None => {
                 self.state = State::Idle;
                 (end + 1, None)
@@ -281,4 +283,9 @@ impl Conversation {
         self.state = State::Idle;
         (taken, None)
     }
+}
+
+/// What a long answer has stopped for: the output is to be written, or others are to have their turn.
+fn pause(output: &Output) -> Next {
+    if output.is_full() { Next::Write } else { Next::Yield }
 }

@@ -81,7 +81,7 @@ pub(super) fn run(scope: Scope<'_>, input: &[u8], allowed: u32, output: &mut Out
     if allowed > 1 && first.end < input.len() && first.is_simple(input) {
         return run_ahead(scope, input, first, allowed, output);
     }
-    let hash = hash(scope, &first.request);
+    let hash = scope.hash(&first.request);
     let mut consumed = first.end;
     let outcome = run_one(scope, input, &first, hash, &mut consumed, output);
     Batch { consumed, served: 1, outcome }
@@ -117,7 +117,7 @@ fn run_ahead(
     let mut next = Some(first);
     for slot in items.iter_mut().take(most) {
         let Some(item) = next.take_if(|item| item.is_simple(input)) else { break };
-        let hash = hash(scope, &item.request);
+        let hash = scope.hash(&item.request);
         scope.session.prefetch(&Key { bytes: &[], hash });
         next = if item.end < input.len() { look(input, item.end).ok() } else { None };
         *slot = Some((item, hash));
@@ -138,20 +138,6 @@ fn run_ahead(
         }
     }
     batch
-}
-
-/// The hash of the request's (first) key; of no use, but also of no harm, where there is none.
-fn hash(scope: Scope<'_>, request: &Request<'_>) -> u64 {
-    let key = match request {
-        Request::Get(get) => get.keys.clone().next().unwrap_or_default(),
-        Request::Store(store) => store.key,
-        Request::Delete(delete) => delete.key,
-        Request::Arith(arith) => arith.key,
-        Request::Touch(touch) => touch.key,
-        Request::Meta(request) => return request.with_key(|key| scope.session.key(key).hash),
-        _ => return 0,
-    };
-    scope.session.key(key).hash
 }
 
 /// Runs one request. `consumed` is where the input goes on after it; a request that does not use up its whole extent

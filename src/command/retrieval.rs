@@ -14,6 +14,10 @@ use crate::protocol::Words;
 /// the first-level cache until they are used.
 pub const CHUNK: usize = 32;
 
+/// Keys that are fetched in one go: what a line of many megabytes asks for must not keep the epoch pinned, nor other
+/// connections waiting, for longer than a fraction of a millisecond.
+const KEYS_MAX: usize = 128 * CHUNK;
+
 /// How keys are to be fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetch {
@@ -30,7 +34,8 @@ pub fn fetch_one(scope: Scope<'_>, fetch: Fetch, key: Key<'_>, output: &mut Outp
     output.push(b"END\r\n");
 }
 
-/// Fetches `keys`. What is left when the output filled up is returned, and has to be fetched to the end later.
+/// Fetches `keys`. What is left when the output has filled up, or others should have their turn, is returned, and
+/// has to be fetched to the end later.
 pub fn fetch_all<'b>(
     scope: Scope<'_>,
     fetch: Fetch,
@@ -38,7 +43,7 @@ pub fn fetch_all<'b>(
     output: &mut Output,
 ) -> Option<Words<'b>> {
     let mut chunk = [Key { bytes: &[], hash: 0 }; CHUNK];
-    loop {
+    for _ in 0..KEYS_MAX / CHUNK {
         let start = keys;
         let mut len = 0;
         for (slot, bytes) in chunk.iter_mut().zip(&mut keys) {
@@ -63,6 +68,7 @@ pub fn fetch_all<'b>(
             return None;
         }
     }
+    Some(keys)
 }
 
 #[inline]

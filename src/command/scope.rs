@@ -3,6 +3,7 @@
 use super::{Worker, watch};
 use crate::clock::RelTime;
 use crate::engine::{Key, Lookup, Session};
+use crate::protocol::Request;
 use crate::stats::Counters;
 
 /// One worker, its pinned session, and the client that is served: handed to every data command.
@@ -48,5 +49,20 @@ impl Scope<'_> {
             Lookup::Flushed => self.counters().get_flushed.bump(),
             Lookup::Hit(_) | Lookup::Miss => {}
         }
+    }
+
+    /// The hash of the request's (first) key; of no use, but also of no harm, where there is none.
+    #[inline]
+    pub fn hash(&self, request: &Request<'_>) -> u64 {
+        let key = match request {
+            Request::Get(get) => get.keys.clone().next().unwrap_or_default(),
+            Request::Store(store) => store.key,
+            Request::Delete(delete) => delete.key,
+            Request::Arith(arith) => arith.key,
+            Request::Touch(touch) => touch.key,
+            Request::Meta(request) => return request.with_key(|key| self.session.key(key).hash),
+            _ => return 0,
+        };
+        self.session.key(key).hash
     }
 }

@@ -362,6 +362,17 @@ fn others_get_their_turn_after_so_many_requests() {
 }
 
 #[test]
+fn a_long_multi_get_lets_others_run_too() {
+    let worker = worker(Options::default());
+    let mut client = Client::new(&worker);
+    client.send(&[b"get", &b" k".repeat(100_000)[..], b"\r\nmn\r\n"].concat());
+    assert_eq!(client.answered, b"END\r\nMN\r\n");
+    assert!(client.yields >= 20, "{} yields", client.yields);
+    assert_eq!(totals(&worker).get_misses, 100_000);
+    assert_eq!(totals(&worker).conn_yields, 0, "counts what -R is the reason for");
+}
+
+#[test]
 fn logging_in() {
     let auth = Credentials::parse(b"foo:bar\nbaaaz:quux\n");
     let options = Options { auth, ..Options::default() };

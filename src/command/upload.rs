@@ -45,17 +45,9 @@ impl Upload {
     /// Stores the value, now that it is whole and the two bytes after it are known.
     pub fn finish(self, scope: Scope<'_>, end_of_line: &[u8], output: &mut Output) {
         if let Parse::Request { request, .. } = protocol::parse(&self.line) {
-            let hash = hash(scope, &request);
+            let hash = scope.hash(&request);
             finish(scope, &request, hash, self.draft, end_of_line, output);
         }
-    }
-}
-
-fn hash(scope: Scope<'_>, request: &Request<'_>) -> u64 {
-    match request {
-        Request::Store(store) => scope.session.key(store.key).hash,
-        Request::Meta(request) => request.with_key(|key| scope.session.key(key).hash),
-        _ => 0,
     }
 }
 
