@@ -1,6 +1,5 @@
 //! incr and decr. The number itself is the engine's affair: wrapping, stopping at 0, and keeping the length.
 
-use super::watch;
 use super::{Output, Scope};
 use crate::engine::{self, ArithResult, Key};
 use crate::protocol::text::Arith;
@@ -12,9 +11,7 @@ pub const OUT_OF_MEMORY: &str = "SERVER_ERROR out of memory";
 
 /// Adds or subtracts, and answers with the new number.
 pub fn change(scope: Scope<'_>, arith: &Arith<'_>, key: Key<'_>, output: &mut Output) {
-    if scope.worker.context.watch.watching(watch::Mask::FETCHERS) {
-        watch::fetch(scope.worker, scope.cfd, arith.key, &scope.session.peek(key));
-    }
+    scope.log_lookup(key);
     let how = engine::Arith {
         incr: arith.incr,
         delta: arith.delta,

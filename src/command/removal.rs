@@ -13,9 +13,7 @@ const FLUSH_NOT_ALLOWED: &str = "CLIENT_ERROR flush_all not allowed";
 pub fn delete(scope: Scope<'_>, delete: &Delete<'_>, key: Key<'_>, output: &mut Output) {
     let (worker, counters) = (scope.worker, scope.counters());
     worker.detail.delete(delete.key);
-    if worker.context.watch.watching(watch::Mask::FETCHERS) {
-        watch::fetch(worker, scope.cfd, delete.key, &scope.session.peek(key));
-    }
+    scope.log_lookup(key);
     let reply: &[u8] = match scope.session.delete(key, None) {
         Removed::Removed(item) => {
             counters.delete_hits.bump();
@@ -38,17 +36,10 @@ pub fn touch(scope: Scope<'_>, touch: &Touch<'_>, key: Key<'_>, output: &mut Out
     counters.cmd_touch.bump();
     let found = scope.session.touch(key, scope.deadline(touch.exptime));
     watch::fetch(scope.worker, scope.cfd, touch.key, &found);
+    scope.count_absence(&found);
     match found {
         Lookup::Hit(_) => counters.touch_hits.bump(),
-        Lookup::Miss => counters.touch_misses.bump(),
-        Lookup::Expired => {
-            counters.touch_misses.bump();
-            counters.get_expired.bump();
-        }
-        Lookup::Flushed => {
-            counters.touch_misses.bump();
-            counters.get_flushed.bump();
-        }
+        _ => counters.touch_misses.bump(),
     }
     if !touch.noreply {
         output.push(match found {

@@ -7,7 +7,7 @@
 use super::watch;
 use super::{Output, Scope};
 use crate::clock::RelTime;
-use crate::engine::{ItemRef, Key, Lookup};
+use crate::engine::{ItemRef, Key};
 use crate::protocol::Words;
 
 /// Keys that are prefetched together: more than the misses a core can have under way, and little enough to stay in
@@ -85,21 +85,12 @@ fn lookup(scope: Scope<'_>, fetch: Fetch, key: Key<'_>, output: &mut Output) {
         }
     };
     watch::fetch(scope.worker, scope.cfd, key.bytes, &found);
-    let hit = match found {
-        Lookup::Hit(item) => {
-            push_value(item, fetch.with_cas, output);
-            true
-        }
-        Lookup::Miss => false,
-        Lookup::Expired => {
-            counters.get_expired.bump();
-            false
-        }
-        Lookup::Flushed => {
-            counters.get_flushed.bump();
-            false
-        }
-    };
+    scope.count_absence(&found);
+    let hit = found.hit();
+    if let Some(item) = hit {
+        push_value(item, fetch.with_cas, output);
+    }
+    let hit = hit.is_some();
     // A gat counts as a touch alone, as in memcached.
     match (fetch.touch.is_some(), hit) {
         (false, true) => counters.get_hits.bump(),

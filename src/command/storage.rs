@@ -69,9 +69,7 @@ pub fn finish(
     draft: Draft,
     output: &mut Output,
 ) {
-    if scope.worker.context.watch.watching(watch::Mask::FETCHERS) {
-        watch::fetch(scope.worker, scope.cfd, store.key, &scope.session.peek(key));
-    }
+    scope.log_lookup(key);
     let deadline = draft.exptime();
     let how = StoreHow {
         mode: match store.verb {
