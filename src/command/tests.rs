@@ -13,7 +13,7 @@ use crate::stats::{Registry, Totals};
 use std::sync::Arc;
 
 /// A worker with an engine of its own.
-fn worker(options: Options) -> Worker {
+pub(super) fn worker(options: Options) -> Worker {
     let clock = Arc::new(Clock::manual());
     let registry = Arc::new(Registry::default());
     let engine_options =
@@ -24,25 +24,25 @@ fn worker(options: Options) -> Worker {
     Worker::new(Arc::new(context))
 }
 
-fn totals(worker: &Worker) -> Totals {
+pub(super) fn totals(worker: &Worker) -> Totals {
     worker.context.registry.totals()
 }
 
 /// A client, and the part of the server that the conversation expects.
-struct Client<'w> {
+pub(super) struct Client<'w> {
     worker: &'w Worker,
     conversation: Conversation,
     /// Received and not yet consumed.
     input: Vec<u8>,
     output: Output,
     /// Everything that was answered.
-    answered: Vec<u8>,
+    pub(super) answered: Vec<u8>,
     closed: bool,
     yields: u32,
 }
 
 impl<'w> Client<'w> {
-    fn new(worker: &'w Worker) -> Self {
+    pub(super) fn new(worker: &'w Worker) -> Self {
         Self {
             worker,
             conversation: Conversation::new(worker, 7),
@@ -55,7 +55,7 @@ impl<'w> Client<'w> {
     }
 
     /// One packet arrives and is dealt with.
-    fn send(&mut self, mut packet: &[u8]) {
+    pub(super) fn send(&mut self, mut packet: &[u8]) {
         if let Some(draft) = self.conversation.upload() {
             packet = &packet[draft.fill(packet)..];
         }
@@ -88,7 +88,7 @@ impl<'w> Client<'w> {
     }
 }
 
-fn ask(worker: &Worker, packets: &[&[u8]]) -> String {
+pub(super) fn ask(worker: &Worker, packets: &[&[u8]]) -> String {
     let mut client = Client::new(worker);
     for packet in packets {
         client.send(packet);
@@ -109,7 +109,7 @@ fn check(options: &Options, question: &str, answer: &str) {
     assert_eq!(ask(&worker(options.clone()), &bytes), answer, "byte by byte");
 }
 
-fn transcript(question: &str, answer: &str) {
+pub(super) fn transcript(question: &str, answer: &str) {
     check(&Options::default(), question, answer);
 }
 

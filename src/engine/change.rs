@@ -79,7 +79,7 @@ impl<'h> Session<'h> {
         copy.fill(old.value());
         copy.take_over(old);
         copy.set_exptime(exptime);
-        self.publish(&spot, copy).ok()
+        self.exchange(&spot, copy).ok()
     }
 
     /// Wins the token of an item whose present copy is frozen.
@@ -98,7 +98,7 @@ impl<'h> Session<'h> {
                 return false;
             }
             copy.set_token_sent();
-            if self.publish(&spot, copy).is_ok() {
+            if self.exchange(&spot, copy).is_ok() {
                 return true;
             }
         }
@@ -160,7 +160,8 @@ impl<'h> Session<'h> {
             draft.fill(digits);
             draft.fill_spaces();
             // memcached changes a number in place as long as it fits; a longer one is a new item.
-            if len == old.value_len() {
+            let in_place = len == old.value_len();
+            if in_place {
                 draft.take_over(old);
             } else {
                 draft.succeed(old);
@@ -168,7 +169,11 @@ impl<'h> Session<'h> {
             if let Some(exptime) = arith.exptime {
                 draft.set_exptime(exptime);
             }
-            if let Ok(item) = self.publish(&spot, draft) {
+            let published = match in_place {
+                true => self.exchange(&spot, draft),
+                false => self.publish(&spot, draft),
+            };
+            if let Ok(item) = published {
                 return ArithResult::Done { value, item };
             }
         }
@@ -187,7 +192,11 @@ impl<'h> Session<'h> {
                 Err(Refusal::TooLarge) => return Stored::TooLarge,
                 Err(Refusal::OutOfMemory) => return Stored::OutOfMemory,
             };
-            if let Ok(item) = self.publish(&spot, draft) {
+            let published = match how.clear_value {
+                true => self.publish(&spot, draft),
+                false => self.exchange(&spot, draft),
+            };
+            if let Ok(item) = published {
                 return Stored::Stored(item);
             }
         }

@@ -377,9 +377,19 @@ impl<'h> Session<'h> {
         Vitality::Alive
     }
 
-    /// The live item at a spot.
+    /// The live item at a spot. A dead one is taken out, so the spot is none any more, and counts as asked for in vain:
+    /// in memcached every command that looks for an item counts so, not only get.
     pub(super) fn live<'s>(&self, spot: &Spot<'s>) -> Option<View<'s>> {
-        spot.item().filter(|view| self.vitality(*view) == Vitality::Alive)
+        let view = spot.item()?;
+        let (why, counter) = match self.vitality(view) {
+            Vitality::Alive => return Some(view),
+            Vitality::Expired => (Removal::Expired, &self.counters().get_expired),
+            Vitality::Flushed => (Removal::Flushed, &self.counters().get_flushed),
+        };
+        if self.take_out(view, why) {
+            counter.bump();
+        }
+        None
     }
 
     /// Removes this very item if it is still in the table.

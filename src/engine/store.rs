@@ -229,9 +229,21 @@ impl<'h> Session<'h> {
         Ok(shaped)
     }
 
-    /// Publishes a complete draft at a spot: in place of the item there, dead or alive, or as a new one. Gives the draft back
-    /// if the spot has changed.
+    /// Publishes a complete draft at a spot as an item of its own: in place of the item there, dead or alive, or as the
+    /// first. Gives the draft back if the spot has changed.
     pub(super) fn publish<'s>(
+        &'s self,
+        spot: &Spot<'s>,
+        draft: Draft,
+    ) -> Result<ItemRef<'s>, Draft> {
+        let item = self.exchange(spot, draft)?;
+        self.counters().total_items.bump();
+        Ok(item)
+    }
+
+    /// Like [`publish`](Self::publish), for a copy that stands for a change of the item there and so is not counted as one
+    /// more item.
+    pub(super) fn exchange<'s>(
         &'s self,
         spot: &Spot<'s>,
         draft: Draft,
@@ -259,7 +271,6 @@ impl<'h> Session<'h> {
         self.version(view);
         let item = self.item(view);
         let counters = self.counters();
-        counters.total_items.bump();
         counters.items_linked.bump();
         counters.bytes_linked.add(item.size() as u64);
         self.handle().count_items(1);

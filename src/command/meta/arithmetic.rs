@@ -1,10 +1,13 @@
 //! ma: adds to or subtracts from a number, which `N` creates if it is missing.
+//!
+//! `T` and `E` apply to the number whatever becomes of its length. memcached applies them to the old item when it
+//! cannot change the number in place, so that they are lost; that is not imitated.
 
 use super::{exptime_after, new_exptime, reply, vivified_exptime};
 use crate::clock::RelTime;
 use crate::command::arithmetic::{NON_NUMERIC, OUT_OF_MEMORY};
 use crate::command::{Output, Scope};
-use crate::engine::{Arith, ArithResult, ItemRef, Key, Lookup, StoreHow, StoreMode, Stored};
+use crate::engine::{Arith, ArithResult, ItemRef, Key, StoreHow, StoreMode, Stored};
 use crate::protocol::meta::{MetaRequest, OPAQUE_TOO_LONG};
 
 /// A number that was changed or created.
@@ -89,10 +92,9 @@ fn exptime_before(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>) -> 
     if !(request.has(b't') && request.has(b'T')) {
         return None;
     }
-    match scope.session.peek(key) {
-        Lookup::Hit(item) => Some(item.exptime()),
-        _ => None,
-    }
+    let lookup = scope.session.peek(key);
+    scope.count_absence(&lookup);
+    lookup.hit().map(|item| item.exptime())
 }
 
 /// Stores the initial value in place of a missing number.

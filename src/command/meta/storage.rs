@@ -124,7 +124,9 @@ fn compares_with_nothing(request: &MetaRequest<'_>) -> bool {
 }
 
 fn refuse_compare<'s>(scope: Scope<'s>, key: Key<'_>) -> Stored<'s> {
-    match scope.session.peek(key) {
+    let lookup = scope.session.peek(key);
+    scope.count_absence(&lookup);
+    match lookup {
         Lookup::Hit(_) => Stored::Exists,
         _ => Stored::NotFound,
     }
