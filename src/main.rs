@@ -9,6 +9,11 @@ use volt::node::{Node, Options};
 use volt::server::process::{self, PidFile};
 use volt::server::signals::Signals;
 
+/// The heap of the process, where the engine's items come from, too.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static HEAP: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// `EX_OSERR` of sysexits.h: what memcached ends with when it cannot have its sockets.
 const EX_OSERR: u8 = 71;
 

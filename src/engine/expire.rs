@@ -5,7 +5,7 @@
 //! costs nothing.
 
 use super::session::{Cursor, Session};
-use super::{Engine, Handle, Removal, Vitality};
+use super::{Engine, Handle, Removal, Vitality, memory};
 use crate::clock::RelTime;
 use crate::sync::Ordering;
 
@@ -55,6 +55,7 @@ impl Engine {
         self.advance_round(handle);
         self.shrink(handle);
         handle.settle();
+        memory::trim();
     }
 
     fn advance_round(&self, handle: &Handle) {

@@ -1,6 +1,6 @@
 //! Memory: where items come from, and the account of every byte that the limit covers.
 //!
-//! Items are allocated from mimalloc directly (or, without that feature, from the system's malloc), so the
+//! Items are allocated from jemalloc directly (or, without that feature, from the system's malloc), so the
 //! sizes accounted are the allocator's real ones whatever global allocator an embedding program has.
 //!
 //! The account is one set of shared sums. Workers post to them in grains ([`Purse`]), so an allocation seldom
@@ -19,6 +19,9 @@ const ALIGN: usize = 8;
 /// log2 of the ticks of the policies' clock that pass while the whole memory is allocated once.
 pub const TICKS_POWER: u32 = 13;
 
+/// The allocator is trimmed each time this share of the limit has been freed.
+const TRIM_SHARE: usize = 32;
+
 /// The bytes of one engine, by kind. All in bytes, all Relaxed: they are sums, nothing is published through them.
 #[derive(Debug)]
 pub struct Account {
@@ -36,6 +39,8 @@ pub struct Account {
     inflow: AtomicUsize,
     /// Right shift from inflow to ticks.
     tick_shift: u32,
+    /// Bytes of garbage ever freed (and wraps); paces `trim`.
+    freed: AtomicUsize,
 }
 
 /// The sums at one time, in bytes.
@@ -62,6 +67,7 @@ impl Account {
             buffers: AtomicUsize::new(0),
             table: AtomicUsize::new(0),
             inflow: AtomicUsize::new(0),
+            freed: AtomicUsize::new(0),
             tick_shift: limit.max(1).ilog2().saturating_sub(TICKS_POWER),
         }))
     }
@@ -112,8 +118,16 @@ impl Account {
     }
 
     /// Garbage has been freed.
+    ///
+    /// Every 1/32 of the limit the allocator is asked to let go of free pages: while large values of changing sizes pour
+    /// in, they come up faster than it looks for them by itself.
     pub fn reclaim(&self, bytes: usize) {
         self.garbage.fetch_sub(bytes, Ordering::Relaxed);
+        let share = (self.limit() / TRIM_SHARE).max(1);
+        let before = self.freed.fetch_add(bytes, Ordering::Relaxed);
+        if before / share != before.wrapping_add(bytes) / share {
+            trim();
+        }
     }
 
     /// A draft that was never published gives its bytes back, from whatever thread.
@@ -204,6 +218,16 @@ impl Drop for Purse {
     }
 }
 
+/// Prepares the allocator; once, before the first item.
+pub fn set_up() {
+    backend::set_up();
+}
+
+/// Gives free memory back to the system; for the keeper, some ten times a second.
+pub fn trim() {
+    backend::trim();
+}
+
 /// The allocator's real size of a request for `len` bytes.
 #[inline]
 pub fn real_size(len: usize) -> usize {
@@ -239,40 +263,91 @@ pub unsafe fn free(node: Node) {
     unsafe { backend::free(block, len) };
 }
 
-#[cfg(feature = "mimalloc")]
+#[cfg(feature = "jemalloc")]
 mod backend {
     use super::ALIGN;
-    use libmimalloc_sys as mi;
     use std::ptr::NonNull;
+    use tikv_jemalloc_sys as je;
 
-    const _: () = assert!(ALIGN <= 8, "mi_malloc aligns everything we ask for to at least 8");
+    const _: () = assert!(ALIGN <= 8, "jemalloc aligns everything we ask for to at least 8");
+
+    /// Free pages go back to the system within about this time, in milliseconds. With jemalloc's 10 s the resident
+    /// set stands far above the limit while values of changing sizes pour in; a stream of equal sizes reuses its pages sooner than that.
+    const DECAY_MS: isize = 20;
+
+    /// Names all arenas where the name of a control has a number.
+    const ALL_ARENAS_DECAY: &[u8] = b"arena.4096.decay\0";
+
+    /// Has new arenas, and the first one, give free pages back soon.
+    pub fn set_up() {
+        for name in [
+            &b"arenas.dirty_decay_ms\0"[..],
+            b"arenas.muzzy_decay_ms\0",
+            b"arena.0.dirty_decay_ms\0",
+            b"arena.0.muzzy_decay_ms\0",
+        ] {
+            let mut value = DECAY_MS;
+            let new = std::ptr::from_mut(&mut value).cast();
+            // A control that this jemalloc does not have leaves its default: memory comes back later, that is all.
+            // SAFETY: the name ends with a zero and the value has the type of these controls, ssize_t.
+            unsafe {
+                je::mallctl(
+                    name.as_ptr().cast(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    new,
+                    size_of::<isize>(),
+                )
+            };
+        }
+    }
+
+    /// Lets what has been free long enough go back to the system; jemalloc itself looks only while it allocates.
+    pub fn trim() {
+        // SAFETY: the name ends with a zero; this control takes and gives no value.
+        unsafe {
+            je::mallctl(
+                ALL_ARENAS_DECAY.as_ptr().cast(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+            )
+        };
+    }
 
     #[inline]
     pub fn real_size(len: usize) -> usize {
-        // SAFETY: pure arithmetic.
-        unsafe { mi::mi_good_size(len) }
+        // SAFETY: pure arithmetic on the size classes; a length is never 0.
+        unsafe { je::nallocx(len, 0) }
     }
 
     #[inline]
     pub fn allocate(len: usize) -> Option<NonNull<u8>> {
-        // SAFETY: any length is allowed.
-        NonNull::new(unsafe { mi::mi_malloc(len) }.cast())
+        // SAFETY: an item is never empty.
+        NonNull::new(unsafe { je::mallocx(len, 0) }.cast())
     }
 
     /// # Safety
     /// `block` came from `allocate(len)` and is freed once.
     #[inline]
-    pub unsafe fn free(block: NonNull<u8>, _len: usize) {
-        // SAFETY: by contract.
-        unsafe { mi::mi_free(block.as_ptr().cast()) };
+    pub unsafe fn free(block: NonNull<u8>, len: usize) {
+        // SAFETY: by contract; the size lets jemalloc skip a lookup.
+        unsafe { je::sdallocx(block.as_ptr().cast(), len, 0) };
     }
 }
 
-#[cfg(not(feature = "mimalloc"))]
+#[cfg(not(feature = "jemalloc"))]
 mod backend {
     use super::ALIGN;
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::ptr::NonNull;
+
+    /// There is nothing to set.
+    pub fn set_up() {}
+
+    /// glibc gives memory back as it likes.
+    pub fn trim() {}
 
     /// glibc's malloc: 8 bytes of overhead, rounded up to 16, 32 at least (malloc.c, `request2size`).
     #[inline]
@@ -333,19 +408,14 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "mimalloc")]
+    #[cfg(feature = "jemalloc")]
     #[test]
     fn the_charged_size_is_the_allocators_real_size() {
         for len in (33..5000).chain([16_384, 70_000, 131_072, 1 << 20, (1 << 20) + 1]) {
             let block = backend::allocate(len).expect("memory");
-            // SAFETY: block is a live mimalloc block.
-            let usable = unsafe { libmimalloc_sys::mi_usable_size(block.as_ptr().cast()) };
-            assert!(real_size(len) >= len);
-            assert!(
-                usable.abs_diff(real_size(len)) <= usable / 8,
-                "{len}: {usable} {}",
-                real_size(len)
-            );
+            // SAFETY: block is a live block of jemalloc's.
+            let usable = unsafe { tikv_jemalloc_sys::malloc_usable_size(block.as_ptr().cast()) };
+            assert_eq!(usable, real_size(len), "{len}");
             // SAFETY: freed once.
             unsafe { backend::free(block, len) };
         }

@@ -161,6 +161,7 @@ impl Engine {
     /// An empty engine that tells time by `clock` and counts in `registry`.
     pub fn new(options: Options, clock: Arc<Clock>, registry: Arc<Registry>) -> Arc<Self> {
         let table = Table::new(options.hash_power.clamp(1, 32), entropy());
+        memory::set_up();
         let account = Account::leak(options.memory_limit);
         account.charge_table(table.buckets().bytes());
         Arc::new(Self {

@@ -153,8 +153,8 @@ pub unsafe fn release(node: Node) -> usize {
 
 /// Frees a table with all that is in it.
 pub fn free_all(mut table: Table) {
-    // SAFETY: the table is ours alone, so nobody can reach its items any more, and each is in it once.
     table.drain(|node| {
+        // SAFETY: the table is ours alone, so nobody can reach its items any more, and each is in it once.
         unsafe { release(node) };
     });
 }
