@@ -37,7 +37,10 @@ impl Scope<'_> {
     #[inline]
     pub fn log_lookup(&self, key: Key<'_>) {
         if self.worker.context.watch.watching(watch::Mask::FETCHERS) {
-            watch::fetch(self.worker, self.cfd, key.bytes, &self.session.peek(key));
+            let lookup = self.session.peek(key);
+            watch::fetch(self.worker, self.cfd, key.bytes, &lookup);
+            // This lookup has taken a dead item out, so the one that it stands for will not meet it.
+            self.count_absence(&lookup);
         }
     }
 

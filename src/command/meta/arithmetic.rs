@@ -6,6 +6,7 @@
 use super::{exptime_after, new_exptime, reply, vivified_exptime};
 use crate::clock::RelTime;
 use crate::command::arithmetic::{NON_NUMERIC, OUT_OF_MEMORY};
+use crate::command::watch::{self, StoreCommand, StoreEvent, StoreStatus};
 use crate::command::{Output, Scope};
 use crate::engine::{Arith, ArithResult, ItemRef, Key, StoreHow, StoreMode, Stored};
 use crate::protocol::meta::{MetaRequest, OPAQUE_TOO_LONG};
@@ -116,12 +117,25 @@ fn create<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Outc
     let how = StoreHow { mode: StoreMode::Add, compare: None, invalidate: false };
     match scope.session.store(draft, how) {
         Stored::Stored(item) => {
+            log_created(scope, key, item);
             let value = request.initial;
             Outcome::Counted(Counted { value, item, exptime: 0, created: true })
         }
         Stored::NotStored => Outcome::Again,
         _ => Outcome::NotStored,
     }
+}
+
+/// Tells watchers of a number that was created, with no deadline: memcached sets it later.
+fn log_created(scope: Scope<'_>, key: Key<'_>, item: ItemRef<'_>) {
+    let event = StoreEvent {
+        key: key.bytes,
+        status: StoreStatus::Stored,
+        command: StoreCommand::Add,
+        exptime: 0,
+        value_len: item.value().len(),
+    };
+    watch::store(scope.worker, scope.cfd, &event);
 }
 
 fn answer(

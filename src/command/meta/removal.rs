@@ -3,9 +3,9 @@
 use super::reply;
 use crate::command::arithmetic::OUT_OF_MEMORY;
 use crate::command::{Output, Scope, watch};
-use crate::engine::{Invalidate, Key, Removed, Stored};
+use crate::engine::{Invalidate, ItemRef, Key, Removed, Stored};
 use crate::protocol::meta::{MetaRequest, OPAQUE_TOO_LONG};
-use watch::DeleteCommand;
+use watch::{DeleteCommand, StoreCommand, StoreEvent, StoreStatus};
 
 /// Runs md.
 pub fn delete(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &mut Output) {
@@ -66,6 +66,9 @@ fn invalidate(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>) -> Code
     };
     match scope.session.invalidate(key, how) {
         Stored::Stored(item) => {
+            if clear_value {
+                log_emptied(scope, item);
+            }
             // Stale items are still of use, so they do not count as deleted.
             if !stale {
                 scope.counters().delete_hits.bump();
@@ -78,4 +81,16 @@ fn invalidate(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>) -> Code
         Stored::NotStored => Code::NotStored,
         Stored::TooLarge | Stored::OutOfMemory => Code::OutOfMemory,
     }
+}
+
+/// Tells watchers of the empty item that was stored in place of another.
+fn log_emptied(scope: Scope<'_>, item: ItemRef<'_>) {
+    let event = StoreEvent {
+        key: item.key(),
+        status: StoreStatus::Stored,
+        command: StoreCommand::Set,
+        exptime: item.exptime(),
+        value_len: 0,
+    };
+    watch::store(scope.worker, scope.cfd, &event);
 }
