@@ -8,8 +8,7 @@ use super::SIZE_CLASS;
 use crate::command::watch::UriEncoded;
 use crate::command::{Output, Worker};
 use crate::engine::{Cursor, ItemRef};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::protocol::meta;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -171,7 +170,7 @@ fn metadump(worker: &Worker, item: ItemRef<'_>, output: &mut Output) {
 fn mgdump(item: ItemRef<'_>, output: &mut Output) {
     output.push(b"mg ");
     if item.key_is_binary() {
-        output.push(STANDARD.encode(item.key()).as_bytes());
+        meta::encode(item.key()).for_each(|part| output.push(&part));
         output.push(b" b");
     } else {
         output.push(item.key());

@@ -2,6 +2,7 @@
 
 use super::{exptime_after, new_exptime, reply, vivified_exptime};
 use crate::clock::RelTime;
+use crate::command::arithmetic::OUT_OF_MEMORY;
 use crate::command::{Output, Scope, watch};
 use crate::engine::{ItemRef, Key, Lookup, StoreHow, StoreMode, Stored};
 use crate::protocol::meta::{FlagSet, MetaRequest, OPAQUE_TOO_LONG};
@@ -9,6 +10,10 @@ use crate::protocol::meta::{FlagSet, MetaRequest, OPAQUE_TOO_LONG};
 /// Flags that show or change what counting the access would change first (memcached's "locked" lookups), and `u`,
 /// which does not count it at all.
 const PEEK: FlagSet = FlagSet::of(b"NTRlhu");
+
+/// Lookups tried. Each further one means that another client has changed the item in between, which is rare and ends,
+/// unless there is no memory for a copy of an item that was about to be replaced.
+const ROUNDS_MAX: u32 = 100;
 
 /// Whether a lookup came to its end.
 enum Outcome {
@@ -19,8 +24,12 @@ enum Outcome {
 
 /// Runs mg.
 pub fn get(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &mut Output) {
-    // Each further round means that another client has stored the key in between, which is rare and ends.
-    while let Outcome::Again = get_once(scope, request, key, output) {}
+    for _ in 0..ROUNDS_MAX {
+        if let Outcome::Done = get_once(scope, request, key, output) {
+            return;
+        }
+    }
+    output.line(OUT_OF_MEMORY);
 }
 
 #[inline]
