@@ -2,6 +2,7 @@
 //!
 //! What the settings mean in detail is tested where they are read (`src/config`); here it is that the process
 //! prints on the right stream, ends with the right code, and serves with what it was told.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

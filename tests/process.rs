@@ -2,6 +2,7 @@
 //!
 //! Each test starts the program itself on a port of its own and finds the port in the port file, which is there
 //! when the program accepts. Signals are sent by the `kill` program to the one process that the test started.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

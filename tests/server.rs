@@ -3,6 +3,7 @@
 //! What replies say is `tests/conformance`'s; here it is about bytes that come in pieces, clients that do not
 //! read, limits, timeouts and endings. "The server has seen it" is waited for at the node's own counters, never
 //! by sleeping; only failing tests run into a deadline.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

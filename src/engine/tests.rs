@@ -226,7 +226,7 @@ fn a_stream_of_large_overwrites_piles_up_no_garbage() {
     for _ in 0..200 {
         let mut session = rig.handle.pin();
         for _ in 0..10 {
-            let mut draft = session.draft(session.key(b"k"), value.len(), 0, 0).ok().expect("room");
+            let mut draft = session.draft(session.key(b"k"), value.len(), 0, 0).expect("room");
             draft.fill(&value);
             assert!(matches!(
                 session.store(draft, StoreHow::plain(StoreMode::Set)),
@@ -277,7 +277,7 @@ fn every_byte_comes_back() {
 fn an_explicit_cas_is_shown_and_does_not_outlive_a_flush() {
     let rig = small();
     let session = rig.handle.pin();
-    let mut draft = session.draft(session.key(b"k"), 1, 5, 0).ok().expect("room");
+    let mut draft = session.draft(session.key(b"k"), 1, 5, 0).expect("room");
     draft.fill(b"x");
     draft.set_cas(u64::MAX - 1);
     let Stored::Stored(item) = session.store(draft, StoreHow::plain(StoreMode::Set)) else {
