@@ -21,8 +21,10 @@ const SHRINK_STRIDE: usize = 100;
 impl Engine {
     /// `flush_all`: whatever was stored before this call is gone.
     pub fn flush(&self) {
-        let last = self.versions.load(Ordering::Relaxed);
-        self.flushed.fetch_max(last, Ordering::Relaxed);
+        self.flushing.fetch_add(1, Ordering::SeqCst);
+        let last = self.versions.load(Ordering::SeqCst);
+        self.flushed.fetch_max(last, Ordering::SeqCst);
+        self.flushing.fetch_sub(1, Ordering::SeqCst);
         // The keeper is to give the memory back.
         self.next_due.store(0, Ordering::Relaxed);
     }

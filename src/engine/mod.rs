@@ -146,6 +146,8 @@ pub struct Engine {
     versions: AtomicU64,
     /// Items of this version or an older one are flushed; read by every lookup, written by a flush.
     flushed: AtomicU64,
+    /// Flushes under way. SeqCst together with `versions`, see `Session::supersede`.
+    flushing: AtomicUsize,
     /// When to flush next, 0 for never.
     flush_at: AtomicU32,
     /// No item is due before this time: the keeper need not look earlier.
@@ -175,6 +177,7 @@ impl Engine {
             observer: OnceLock::new(),
             versions: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
+            flushing: AtomicUsize::new(0),
             flush_at: AtomicU32::new(0),
             next_due: AtomicU32::new(RelTime::MAX),
             items: AtomicUsize::new(0),
@@ -251,8 +254,9 @@ impl Engine {
     /// The next version.
     #[inline]
     fn next_version(&self) -> u64 {
-        // Relaxed: that the number is new is all that matters.
-        self.versions.fetch_add(1, Ordering::Relaxed) + 1
+        // SeqCst: `Session::supersede` looks for flushes under way afterwards; else that the number is new is all
+        // that matters.
+        self.versions.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 
