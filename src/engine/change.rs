@@ -274,7 +274,9 @@ impl Draft {
 /// anything after it that white space or a zero byte sets apart. What a minus would turn into a huge number is
 /// none.
 fn parse_number(value: &[u8]) -> Option<u64> {
-    let text = value.trim_ascii_start();
+    let space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = value.iter().position(|byte| !space(byte))?;
+    let text = &value[start..];
     let (negative, text) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         (b'+', rest) => (false, rest),
@@ -282,7 +284,7 @@ fn parse_number(value: &[u8]) -> Option<u64> {
     };
     let len = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(len);
-    let ends = rest.first().is_none_or(|byte| matches!(byte, 0 | b' ' | b'\t'..=b'\r'));
+    let ends = rest.first().is_none_or(|byte| *byte == 0 || space(byte));
     if digits.is_empty() || !ends {
         return None;
     }
@@ -303,7 +305,7 @@ mod tests {
     fn values_are_numbers_as_c_reads_them() {
         let numbers: [(&[u8], u64); 9] = [
             (b"10", 10),
-            (b" \t10", 10),
+            (b" \t\x0b10", 10),
             (b"10  ", 10),
             (b"10 x", 10),
             (b"10\0x", 10),

@@ -32,6 +32,11 @@ impl Engine {
     /// `flush_all` with a delay: at relative time `when` whatever was stored before then is gone. A later call takes the place
     /// of an earlier one; 0 cancels.
     pub fn flush_at(&self, when: RelTime) {
+        let due = self.flush_at.load(Ordering::Relaxed);
+        if due != 0 && due <= self.clock.now() {
+            // Its time has come and no session has noticed yet.
+            self.run_due_flush(due);
+        }
         self.flush_at.store(when, Ordering::Relaxed);
         self.note_due(when);
     }

@@ -221,11 +221,12 @@ impl Engine {
 
     /// Facts about the engine now.
     pub fn stats(&self) -> EngineStats {
+        // The counters are read one after the other while they move, so differences may be negative for a moment.
         let sums = self.account.sums();
         let totals = self.registry.lifetime();
         EngineStats {
-            items: totals.items_linked.wrapping_sub(totals.items_unlinked),
-            item_bytes: totals.bytes_linked.wrapping_sub(totals.bytes_unlinked),
+            items: totals.items_linked.saturating_sub(totals.items_unlinked),
+            item_bytes: totals.bytes_linked.saturating_sub(totals.bytes_unlinked),
             table_bytes: sums.table as u64,
             garbage_bytes: sums.garbage as u64,
             buffer_bytes: sums.buffers as u64,

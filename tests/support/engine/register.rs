@@ -180,9 +180,7 @@ impl Register {
         if arith.compare.is_some_and(|compare| compare != old.cas) {
             return self.unless(outcome, &Outcome::Exists);
         }
-        // As C's strtoull reads it: what stands behind white space does not matter.
-        let text = std::str::from_utf8(&old.value).unwrap_or_default();
-        let Some(Ok(number)) = text.split_ascii_whitespace().next().map(str::parse::<u64>) else {
+        let Some(number) = number(&old.value) else {
             return self.unless(outcome, &Outcome::NonNumeric);
         };
         let number = match arith.incr {
@@ -191,7 +189,8 @@ impl Register {
         };
         let Outcome::Number(seen, cas) = outcome else { return None };
         let width = old.value.len();
-        let value = format!("{number:<width$}").into_bytes();
+        let mut value = number.to_string().into_bytes();
+        value.resize(value.len().max(width), b' ');
         let stale = old.stale && value.len() == width;
         let exptime = arith.exptime.unwrap_or(old.exptime);
         let item = Item { value, stale, exptime, ..old.clone() };
@@ -226,5 +225,21 @@ impl Register {
         }
         let Outcome::Stored(cas) = outcome else { return None };
         self.put(item, chosen, *cas, rules)
+    }
+}
+
+/// The number in a value, as C's strtoull reads it and as memcached takes it: what stands behind white space or a zero
+/// byte does not matter, and what a minus makes huge is none.
+fn number(value: &[u8]) -> Option<u64> {
+    let space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let from = value.iter().position(|byte| !space(byte))?;
+    let word = value[from..].split(|byte| space(byte) || *byte == 0).next()?;
+    let number: i128 = std::str::from_utf8(word).ok()?.parse().ok()?;
+    match number {
+        0.. => u64::try_from(number).ok(),
+        // -(2^64 - 1) is 1 again.
+        _ => {
+            u64::try_from(-number).ok().map(u64::wrapping_neg).filter(|n| i64::try_from(*n).is_ok())
+        }
     }
 }
