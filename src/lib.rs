@@ -22,16 +22,17 @@
 //! | floor | modules | may import |
 //! |---|---|---|
 //! | 5 | `main`, `node` | everything below |
-//! | 4 | `config` | floor 0; the options types of floors 1 to 3 |
+//! | 4 | `config` | floor 0; the options of floors 1 to 3 and what they are made of |
 //! | 3 | `server` (later `http`, `grpc`, `cluster`) | floors 0 to 2; not each other |
 //! | 2 | `command` (later `persist`) | floors 0 and 1; not each other |
 //! | 1 | `protocol`; `engine` | floor 0; not each other |
 //! | 0 | `sync`, `clock`, `stats`, `units` | nothing of Volt |
 //!
-//! One outside crate, one door: tokio only in `server` and `node`; crossbeam-epoch only in `engine::reclaim`;
-//! the allocator only in `engine::memory`; the config crate only in `config`, tracing-subscriber in
-//! `config::logging`. `protocol`, `engine` and `command` are synchronous: they do no I/O and can be tested
-//! without a runtime.
+//! One outside crate, one door: tokio only in `server` and `node`, the other crates about sockets only in `server`;
+//! crossbeam-epoch only in `engine::reclaim`; the allocator only in `engine::memory`, and in `main`, which makes it
+//! the process's; the config crate only in `config`, tracing-subscriber in `config::logging`; libc only in
+//! `server` and `command::admin::rusage`; log lines are written on floors 3 to 5. `protocol`, `engine` and
+//! `command` are synchronous: they do no I/O and can be tested without a runtime.
 //!
 //! ## The path of a request
 //!

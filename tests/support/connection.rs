@@ -3,7 +3,7 @@
 use super::Address;
 use super::random::Random;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -15,17 +15,26 @@ const PIECES_MAX: usize = 400;
 
 trait Socket: Read + Write + Send {
     fn second_handle(&self) -> std::io::Result<Box<dyn Socket>>;
+    fn shutdown_write(&self) -> std::io::Result<()>;
 }
 
 impl Socket for TcpStream {
     fn second_handle(&self) -> std::io::Result<Box<dyn Socket>> {
         Ok(Box::new(self.try_clone()?))
     }
+
+    fn shutdown_write(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
 }
 
 impl Socket for UnixStream {
     fn second_handle(&self) -> std::io::Result<Box<dyn Socket>> {
         Ok(Box::new(self.try_clone()?))
+    }
+
+    fn shutdown_write(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
     }
 }
 
@@ -80,6 +89,11 @@ impl Connection {
             Err(error) if is_closed(error.kind()) => {}
             Err(error) => panic!("sending {} bytes: {error}", bytes.len()),
         }
+    }
+
+    /// Nothing more will be sent; the peer may still answer. One that has closed already is not an error.
+    pub fn finish(&mut self) {
+        let _ = self.socket.shutdown_write();
     }
 
     /// Sends everything in pieces of random sizes, many of them of one byte.
