@@ -206,6 +206,36 @@ fn a_slow_reader_costs_little_and_gets_everything() {
 }
 
 #[test]
+fn replies_that_the_socket_did_not_take_are_sent_later_and_their_buffer_given_back() {
+    let node = start();
+    let mut stream = raw(&node);
+    let value = vec![b'v'; 30_000];
+    stream.write_all(b"set v 0 0 30000\r\n").unwrap();
+    stream.write_all(&value).unwrap();
+    stream.write_all(b"\r\n").unwrap();
+    stream.read_exact(&mut [0; 8]).unwrap();
+    let idle = buffer_bytes(&node);
+    let mut gets = 0;
+    // Each reply fits the output, so that the server is waiting for input as well when the socket is full.
+    wait_until("the socket is full", || {
+        let before = totals(&node).get_hits;
+        stream.write_all(b"get v\r\n").unwrap();
+        gets += 1;
+        // It is not, if the reply before it was left over; that may be charged a little after it was counted.
+        let is_full = || buffer_bytes(&node) > idle;
+        wait_until("the request is run", || totals(&node).get_hits > before || is_full());
+        is_full()
+    });
+    let reply = [&b"VALUE v 0 30000\r\n"[..], &value, b"\r\nEND\r\n"].concat();
+    let mut received = vec![0; reply.len()];
+    for _ in 0..gets {
+        stream.read_exact(&mut received).unwrap();
+        assert!(received == reply);
+    }
+    wait_until("the buffer is given back", || buffer_bytes(&node) == idle);
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     let node = start();
     let mut warm = connect(&node);
