@@ -19,7 +19,7 @@ const ALIGN: usize = 8;
 /// log2 of the ticks of the policies' clock that pass while the whole memory is allocated once.
 pub const TICKS_POWER: u32 = 13;
 
-/// The allocator is trimmed each time this share of the limit has been freed.
+/// The resident set is looked at each time this share of the limit has been freed.
 const TRIM_SHARE: usize = 32;
 
 /// The bytes of one engine, by kind. All in bytes, all Relaxed: they are sums, nothing is published through them.
@@ -119,14 +119,16 @@ impl Account {
 
     /// Garbage has been freed.
     ///
-    /// Every 1/32 of the limit the allocator is asked to let go of free pages: while large values of changing sizes pour
-    /// in, they come up faster than it looks for them by itself.
+    /// Every 1/32 of the limit it is looked whether the allocator keeps more than the limit resident, and if so it has to let go
+    /// of its free pages: while large values of changing sizes pour in, they come up faster than they decay.
     pub fn reclaim(&self, bytes: usize) {
         self.garbage.fetch_sub(bytes, Ordering::Relaxed);
         let share = (self.limit() / TRIM_SHARE).max(1);
         let before = self.freed.fetch_add(bytes, Ordering::Relaxed);
-        if before / share != before.wrapping_add(bytes) / share {
-            trim();
+        if before / share != before.wrapping_add(bytes) / share
+            && backend::resident().is_some_and(|resident| resident > self.limit())
+        {
+            backend::purge();
         }
     }
 
@@ -266,54 +268,65 @@ pub unsafe fn free(node: Node) {
 #[cfg(feature = "jemalloc")]
 mod backend {
     use super::ALIGN;
+    use std::ffi::CStr;
     use std::ptr::NonNull;
     use tikv_jemalloc_sys as je;
 
     const _: () = assert!(ALIGN <= 8, "jemalloc aligns everything we ask for to at least 8");
 
-    /// Free pages go back to the system within about this time, in milliseconds. With jemalloc's 10 s the resident
-    /// set stands far above the limit while values of changing sizes pour in; a stream of equal sizes reuses its pages sooner than that.
-    const DECAY_MS: isize = 20;
-
-    /// Names all arenas where the name of a control has a number.
-    const ALL_ARENAS_DECAY: &[u8] = b"arena.4096.decay\0";
+    /// Free pages go back to the system within about this time, in milliseconds. A stream of values reuses its pages
+    /// sooner than that; jemalloc's own 10 s would let memory that was flushed or deleted look occupied for long.
+    const DECAY_MS: isize = 1000;
 
     /// Has new arenas, and the first one, give free pages back soon.
     pub fn set_up() {
         for name in [
-            &b"arenas.dirty_decay_ms\0"[..],
-            b"arenas.muzzy_decay_ms\0",
-            b"arena.0.dirty_decay_ms\0",
-            b"arena.0.muzzy_decay_ms\0",
+            c"arenas.dirty_decay_ms",
+            c"arenas.muzzy_decay_ms",
+            c"arena.0.dirty_decay_ms",
+            c"arena.0.muzzy_decay_ms",
         ] {
-            let mut value = DECAY_MS;
-            let new = std::ptr::from_mut(&mut value).cast();
-            // A control that this jemalloc does not have leaves its default: memory comes back later, that is all.
-            // SAFETY: the name ends with a zero and the value has the type of these controls, ssize_t.
-            unsafe {
-                je::mallctl(
-                    name.as_ptr().cast(),
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                    new,
-                    size_of::<isize>(),
-                )
-            };
+            set(name, DECAY_MS);
         }
     }
 
-    /// Lets what has been free long enough go back to the system; jemalloc itself looks only while it allocates.
+    /// Lets what has been free long enough go back to the system; jemalloc itself looks only while it allocates. (4096 names
+    /// all arenas.)
     pub fn trim() {
-        // SAFETY: the name ends with a zero; this control takes and gives no value.
-        unsafe {
-            je::mallctl(
-                ALL_ARENAS_DECAY.as_ptr().cast(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                0,
-            )
-        };
+        act(c"arena.4096.decay");
+    }
+
+    /// Lets all free pages go back to the system now.
+    pub fn purge() {
+        act(c"arena.4096.purge");
+    }
+
+    /// Bytes of jemalloc's that are resident, free pages included.
+    pub fn resident() -> Option<usize> {
+        // The statistics are as of the last change of the epoch.
+        set(c"epoch", 1_u64);
+        let (mut resident, mut len) = (0_usize, size_of::<usize>());
+        let old = std::ptr::from_mut(&mut resident).cast();
+        let name = c"stats.resident".as_ptr();
+        // SAFETY: the value has the type of this control, size_t, and `len` its length.
+        let error = unsafe { je::mallctl(name, old, &raw mut len, std::ptr::null_mut(), 0) };
+        (error == 0).then_some(resident)
+    }
+
+    /// Sets a control to a value of its type. One that this jemalloc does not have leaves things as they are: memory comes back
+    /// later, that is all.
+    fn set<T>(name: &CStr, mut value: T) {
+        let new = std::ptr::from_mut(&mut value).cast();
+        let none = std::ptr::null_mut();
+        // SAFETY: name and value are valid for the call; jemalloc checks the length against the control's type.
+        unsafe { je::mallctl(name.as_ptr(), none, std::ptr::null_mut(), new, size_of::<T>()) };
+    }
+
+    /// Calls a control that takes and gives no value.
+    fn act(name: &CStr) {
+        let none = std::ptr::null_mut();
+        // SAFETY: the name is valid for the call, and there is no value.
+        unsafe { je::mallctl(name.as_ptr(), none, std::ptr::null_mut(), none, 0) };
     }
 
     #[inline]
@@ -348,6 +361,14 @@ mod backend {
 
     /// glibc gives memory back as it likes.
     pub fn trim() {}
+
+    /// As above.
+    pub fn purge() {}
+
+    /// glibc does not tell.
+    pub fn resident() -> Option<usize> {
+        None
+    }
 
     /// glibc's malloc: 8 bytes of overhead, rounded up to 16, 32 at least (malloc.c, `request2size`).
     #[inline]
