@@ -229,7 +229,7 @@ impl Maker<'_> {
     fn number(&mut self, usual: &[&'static str]) -> &'static str {
         let odd = !self.sound && self.random.chance(6);
         let numbers: &[&'static str] = if odd { ODD_NUMBERS } else { usual };
-        self.random.pick(numbers)
+        self.random.pick::<&str>(numbers)
     }
 
     fn value(&mut self) -> Vec<u8> {
