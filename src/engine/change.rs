@@ -71,35 +71,37 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// Replaces a frozen copy by one with this deadline; `None` if somebody else was first.
-    pub(super) fn touch_by_copy(&self, key: Key<'_>, exptime: RelTime) -> Option<ItemRef<'_>> {
+    /// Replaces a frozen copy by one that can be touched, unless somebody else has replaced it. Whoever froze it may have
+    /// given up since (for want of memory), so it is not waited for.
+    ///
+    /// Clients cannot tell the new copy from the old one: it shows the same cas unique. It may exceed the memory
+    /// limit for as long as the old one is garbage, because a touch is not to fail for want of memory.
+    ///
+    /// # Errors
+    /// The system has no memory.
+    pub(super) fn thaw(&self, key: Key<'_>) -> Result<(), Refusal> {
         let spot = self.engine().table.search(key.hash, key.bytes, self);
-        let old = self.live(&spot)?;
-        let mut copy = self.blank_copy(old, old.value_len(), old.explicit_cas()).ok()?;
+        let Some(old) = self.live(&spot).filter(|old| old.frozen()) else { return Ok(()) };
+        let cas = if old.no_cas() { old.explicit_cas() } else { Some(self.item(old).cas()) };
+        let mut copy = self.draft_anyway(key, old.value_len(), old.flags(), cas)?;
         copy.fill(old.value());
         copy.take_over(old);
-        copy.set_exptime(exptime);
-        self.exchange(&spot, copy).ok()
+        // If it fails, somebody else has come first, and the caller looks again.
+        let _ = self.supersede(&spot, old, copy);
+        Ok(())
     }
 
     /// Wins the token of an item whose present copy is frozen.
     pub(super) fn win_token_of_frozen(&self, frozen: View<'_>) -> bool {
-        let hash = self.engine().table.hash(frozen.key());
+        let key = self.key(frozen.key());
         loop {
-            let spot = self.engine().table.search(hash, frozen.key(), self);
+            let spot = self.engine().table.search(key.hash, key.bytes, self);
             let Some(old) = self.live(&spot) else { return false };
             if let Some(won) = old.send_token() {
                 return won;
             }
-            let copy = self.blank_copy(old, old.value_len(), old.explicit_cas());
-            let Ok(mut copy) = copy else { return false };
-            copy.fill(old.value());
-            if copy.take_over(old).token_sent {
+            if self.thaw(key).is_err() {
                 return false;
-            }
-            copy.set_token_sent();
-            if self.exchange(&spot, copy).is_ok() {
-                return true;
             }
         }
     }
@@ -169,11 +171,8 @@ impl<'h> Session<'h> {
             if let Some(exptime) = arith.exptime {
                 draft.set_exptime(exptime);
             }
-            let published = match in_place {
-                true => self.exchange(&spot, draft),
-                false => self.publish(&spot, draft),
-            };
-            if let Ok(item) = published {
+            if let Ok(item) = self.supersede(&spot, old, draft) {
+                self.counters().total_items.add(u64::from(!in_place));
                 return ArithResult::Done { value, item };
             }
         }
@@ -192,11 +191,8 @@ impl<'h> Session<'h> {
                 Err(Refusal::TooLarge) => return Stored::TooLarge,
                 Err(Refusal::OutOfMemory) => return Stored::OutOfMemory,
             };
-            let published = match how.clear_value {
-                true => self.publish(&spot, draft),
-                false => self.exchange(&spot, draft),
-            };
-            if let Ok(item) = published {
+            if let Ok(item) = self.supersede(&spot, old, draft) {
+                self.counters().total_items.add(u64::from(how.clear_value));
                 return Stored::Stored(item);
             }
         }
@@ -278,7 +274,9 @@ impl Draft {
 /// anything after it that white space or a zero byte sets apart. What a minus would turn into a huge number is
 /// none.
 fn parse_number(value: &[u8]) -> Option<u64> {
-    let text = value.trim_ascii_start();
+    let space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = value.iter().position(|byte| !space(byte))?;
+    let text = &value[start..];
     let (negative, text) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         (b'+', rest) => (false, rest),
@@ -286,7 +284,7 @@ fn parse_number(value: &[u8]) -> Option<u64> {
     };
     let len = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(len);
-    let ends = rest.first().is_none_or(|byte| matches!(byte, 0 | b' ' | b'\t'..=b'\r'));
+    let ends = rest.first().is_none_or(|byte| *byte == 0 || space(byte));
     if digits.is_empty() || !ends {
         return None;
     }
@@ -307,7 +305,7 @@ mod tests {
     fn values_are_numbers_as_c_reads_them() {
         let numbers: [(&[u8], u64); 9] = [
             (b"10", 10),
-            (b" \t10", 10),
+            (b" \t\x0b10", 10),
             (b"10  ", 10),
             (b"10 x", 10),
             (b"10\0x", 10),

@@ -4,6 +4,7 @@
 use super::item::{Mark, Node, View};
 use super::memory::{self, Account};
 use crate::clock::RelTime;
+use crate::sync::Ordering;
 use bytes::BufMut;
 use bytes::buf::UninitSlice;
 use std::mem::ManuallyDrop;
@@ -116,6 +117,27 @@ impl Draft {
         self.filled = vacancy.len();
     }
 
+    /// Takes over value and marks of an unpublished item that is complete.
+    pub(super) fn resemble(&mut self, other: View<'_>) {
+        self.fill(other.value());
+        for (set, mark) in [
+            (other.stale(), Mark::Stale),
+            (other.key_is_binary(), Mark::BinaryKey),
+            (other.token_sent(), Mark::Token),
+            (other.fetched(), Mark::Fetched),
+        ] {
+            if set {
+                self.view().mark(mark);
+            }
+        }
+    }
+
+    /// Gives the item a version before it is published, or with 0 takes that back.
+    pub(super) fn set_version(&mut self, version: u64) {
+        // Relaxed: published together with the item.
+        self.view().header().version.store(version, Ordering::Relaxed);
+    }
+
     /// The cas unique to show once stored (meta E).
     pub fn set_cas(&mut self, cas: u64) {
         self.explicit_cas = Some(cas);
@@ -137,8 +159,7 @@ impl Draft {
     }
 
     pub(super) fn set_exptime(&mut self, exptime: RelTime) {
-        let done = self.view().set_exptime(exptime);
-        debug_assert!(done, "a draft is never frozen");
+        self.view().set_exptime(exptime);
     }
 }
 

@@ -21,8 +21,10 @@ const SHRINK_STRIDE: usize = 100;
 impl Engine {
     /// `flush_all`: whatever was stored before this call is gone.
     pub fn flush(&self) {
-        let last = self.versions.load(Ordering::Relaxed);
-        self.flushed.fetch_max(last, Ordering::Relaxed);
+        self.flushing.fetch_add(1, Ordering::SeqCst);
+        let last = self.versions.load(Ordering::SeqCst);
+        self.flushed.fetch_max(last, Ordering::SeqCst);
+        self.flushing.fetch_sub(1, Ordering::SeqCst);
         // The keeper is to give the memory back.
         self.next_due.store(0, Ordering::Relaxed);
     }
@@ -30,6 +32,11 @@ impl Engine {
     /// `flush_all` with a delay: at relative time `when` whatever was stored before then is gone. A later call takes the place
     /// of an earlier one; 0 cancels.
     pub fn flush_at(&self, when: RelTime) {
+        let due = self.flush_at.load(Ordering::Relaxed);
+        if due != 0 && due <= self.clock.now() {
+            // Its time has come and no session has noticed yet.
+            self.run_due_flush(due);
+        }
         self.flush_at.store(when, Ordering::Relaxed);
         self.note_due(when);
     }

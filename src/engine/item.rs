@@ -51,6 +51,7 @@ const FETCHED: u64 = 1 << 61;
 const TOKEN: u64 = 1 << 62;
 /// No exptime, fetched or token change may happen on this copy any more.
 pub const FROZEN: u64 = 1 << 63;
+const EXPTIME_MASK: u64 = u32::MAX as u64;
 const KEY_LEN_SHIFT: u32 = 53;
 const ACCESS_SHIFT: u32 = 32;
 const ACCESS_BITS: u32 = 21;
@@ -61,7 +62,7 @@ const ACCESS_MASK: u64 = (1 << ACCESS_BITS) - 1;
 pub struct Header {
     /// The table's link to the next item or bucket head, with tags; see `table::link`.
     pub next: AtomicUsize,
-    /// 0 until given out, which happens after publication; grows strictly along a key's history.
+    /// 0 until given out (`Session::version`); grows along a key's history.
     pub version: AtomicU64,
     state: AtomicU64,
     policy: AtomicU32,
@@ -393,13 +394,18 @@ impl<'a> View<'a> {
     /// Deadline, 0 for never.
     #[inline]
     pub fn exptime(self) -> RelTime {
-        (self.state() & 0xffff_ffff) as RelTime
+        (self.state() & EXPTIME_MASK) as RelTime
     }
 
     /// Seconds since the last access, at most 2^21 - 1 (about 24 days).
     pub fn idle(self, now: RelTime) -> u32 {
         let access = self.state() >> ACCESS_SHIFT & ACCESS_MASK;
         (u64::from(now).wrapping_sub(access) & ACCESS_MASK) as u32
+    }
+
+    /// Whether this copy was about to be replaced; it may still be in the table.
+    pub fn frozen(self) -> bool {
+        self.state() & FROZEN != 0
     }
 
     /// Whether it was fetched since it was stored.
@@ -458,9 +464,25 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Changes the deadline; `false` if this copy is frozen.
-    pub fn set_exptime(self, exptime: RelTime) -> bool {
-        self.change_state(|state| state & !0xffff_ffff | u64::from(exptime)).is_some()
+    /// Changes the deadline, unless it has passed at `now`: the dead do not come back.
+    pub fn touch(self, exptime: RelTime, now: RelTime) -> Touched {
+        let mut dead = false;
+        let changed = self.change_state(|state| {
+            let due = (state & EXPTIME_MASK) as RelTime;
+            dead = due != 0 && due <= now;
+            if dead { state } else { state & !EXPTIME_MASK | u64::from(exptime) }
+        });
+        match changed {
+            None => Touched::Frozen,
+            Some(_) if dead => Touched::Dead,
+            Some(_) => Touched::Done,
+        }
+    }
+
+    /// Sets the deadline of an item that is not published yet.
+    pub fn set_exptime(self, exptime: RelTime) {
+        let done = self.change_state(|state| state & !EXPTIME_MASK | u64::from(exptime));
+        debug_assert!(done.is_some(), "a draft is never frozen");
     }
 
     /// Marks the token as sent: `Some(true)` for the one that did it, `None` if this copy is frozen.
@@ -468,7 +490,7 @@ impl<'a> View<'a> {
         self.change_state(|state| state | TOKEN).map(|before| before & TOKEN == 0)
     }
 
-    fn change_state(self, change: impl Fn(u64) -> u64) -> Option<u64> {
+    fn change_state(self, mut change: impl FnMut(u64) -> u64) -> Option<u64> {
         let mut state = self.state();
         while state & FROZEN == 0 {
             // Relaxed: only this word is concerned; see `state`.
@@ -490,10 +512,26 @@ impl<'a> View<'a> {
         // Relaxed: see `state`; the modification order of the word decides which touches came before.
         let state = self.header().state.fetch_or(FROZEN, Ordering::Relaxed);
         Frozen {
-            exptime: (state & 0xffff_ffff) as RelTime,
+            exptime: (state & EXPTIME_MASK) as RelTime,
             token_sent: state & TOKEN != 0,
             fetched: state & FETCHED != 0,
         }
+    }
+
+    /// Takes marks and deadline that [`Frozen`] and staleness brought back to these, on an item that is not published yet.
+    pub fn restore(self, plain: Plain) {
+        self.set_exptime(plain.exptime);
+        if !plain.stale {
+            self.header().policy.fetch_and(!STALE, Ordering::Relaxed);
+        }
+        if !plain.token_sent {
+            self.header().state.fetch_and(!TOKEN, Ordering::Relaxed);
+        }
+    }
+
+    /// Deadline and marks now, for [`restore`](Self::restore).
+    pub fn plain(self) -> Plain {
+        Plain { exptime: self.exptime(), stale: self.stale(), token_sent: self.token_sent() }
     }
 
     /// Sets a mark on an item that is not published yet.
@@ -524,6 +562,25 @@ pub enum Mark {
     Token,
     /// Was fetched (carried over to a copy).
     Fetched,
+}
+
+/// What came of a touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touched {
+    /// The deadline is changed.
+    Done,
+    /// This copy is about to be replaced.
+    Frozen,
+    /// The deadline had passed.
+    Dead,
+}
+
+/// What a draft has of its own before it takes over anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    exptime: RelTime,
+    stale: bool,
+    token_sent: bool,
 }
 
 /// What a frozen copy ends with.

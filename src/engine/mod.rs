@@ -146,6 +146,8 @@ pub struct Engine {
     versions: AtomicU64,
     /// Items of this version or an older one are flushed; read by every lookup, written by a flush.
     flushed: AtomicU64,
+    /// Flushes under way. SeqCst together with `versions`, see `Session::supersede`.
+    flushing: AtomicUsize,
     /// When to flush next, 0 for never.
     flush_at: AtomicU32,
     /// No item is due before this time: the keeper need not look earlier.
@@ -175,6 +177,7 @@ impl Engine {
             observer: OnceLock::new(),
             versions: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
+            flushing: AtomicUsize::new(0),
             flush_at: AtomicU32::new(0),
             next_due: AtomicU32::new(RelTime::MAX),
             items: AtomicUsize::new(0),
@@ -218,11 +221,12 @@ impl Engine {
 
     /// Facts about the engine now.
     pub fn stats(&self) -> EngineStats {
+        // The counters are read one after the other while they move, so differences may be negative for a moment.
         let sums = self.account.sums();
         let totals = self.registry.lifetime();
         EngineStats {
-            items: totals.items_linked.wrapping_sub(totals.items_unlinked),
-            item_bytes: totals.bytes_linked.wrapping_sub(totals.bytes_unlinked),
+            items: totals.items_linked.saturating_sub(totals.items_unlinked),
+            item_bytes: totals.bytes_linked.saturating_sub(totals.bytes_unlinked),
             table_bytes: sums.table as u64,
             garbage_bytes: sums.garbage as u64,
             buffer_bytes: sums.buffers as u64,
@@ -251,8 +255,9 @@ impl Engine {
     /// The next version.
     #[inline]
     fn next_version(&self) -> u64 {
-        // Relaxed: that the number is new is all that matters.
-        self.versions.fetch_add(1, Ordering::Relaxed) + 1
+        // SeqCst: `Session::supersede` looks for flushes under way afterwards; else that the number is new is all
+        // that matters.
+        self.versions.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "hands out items under the pin that keeps them alive")]
 
 use super::evict::{Policy, Tick};
-use super::item::{Node, View};
+use super::item::{Node, Touched, View};
 use super::memory;
 use super::reclaim::{self, Pin};
 use super::table::{Graveyard, Spot};
@@ -118,14 +118,15 @@ impl<'s> ItemRef<'s> {
     }
 
     /// Changes the deadline and nothing else (meta T): no access is counted. `false` if this copy of the item was about to be
-    /// replaced: look it up again.
+    /// replaced, or has expired meanwhile: look it up again.
     pub fn set_exptime(&self, exptime: RelTime) -> bool {
         self.session.engine().note_due(exptime);
-        if self.view.set_exptime(exptime) {
-            return true;
+        match self.view.touch(exptime, self.session.now()) {
+            Touched::Done => true,
+            Touched::Dead => false,
+            // Without any memory left in the system the deadline stays what it was.
+            Touched::Frozen => self.session.thaw(self.session.key(self.key())).is_err(),
         }
-        self.session.touch_by_copy(self.session.key(self.key()), exptime);
-        false
     }
 
     /// Marks the token as sent; `true` for the one caller that did it.
@@ -345,8 +346,8 @@ impl<'h> Session<'h> {
 
     /// The item's version, given out now if it has none yet.
     ///
-    /// Versions are given out after publication and before removal, so along a key's history they grow strictly:
-    /// whatever comes later was published later and took its number later.
+    /// Versions are given out after publication (or, to what takes the place of another item, after that one had its
+    /// own) and before removal, so along a key's history they grow strictly.
     #[inline]
     pub(super) fn version(&self, view: View<'_>) -> u64 {
         let version = &view.header().version;

@@ -5,12 +5,13 @@
 //! effect.
 
 use super::draft::{Draft, Refusal};
-use super::item::{Birth, Mark, Shape, View};
+use super::item::{Birth, Shape, View};
 use super::session::{ItemRef, Key, Session};
 use super::table::Spot;
 use super::{Removal, Vitality, memory};
 use crate::clock::RelTime;
 use crate::engine::evict::Policy;
+use crate::sync::Ordering;
 
 /// How a draft is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,11 @@ impl StoreHow {
     /// A plain store in this mode.
     pub const fn plain(mode: StoreMode) -> Self {
         Self { mode, compare: None, invalidate: false }
+    }
+
+    /// Whether a store in place of an item depends on that item: all but a plain set do.
+    fn depends_on_item(self) -> bool {
+        self.mode != StoreMode::Set || self.compare.is_some()
     }
 }
 
@@ -111,26 +117,37 @@ impl<'h> Session<'h> {
         cas: Option<u64>,
         exptime: RelTime,
     ) -> Result<Draft, Refusal> {
-        let engine = self.engine();
-        let key_len = u8::try_from(key.bytes.len()).expect("a key has at most 250 bytes");
-        let value_len = u32::try_from(value_len).map_err(|_| Refusal::TooLarge)?;
-        let shape = Shape { key_len, value_len, flags, cas };
-        if shape.total() > engine.options.item_size_max || value_len as usize > super::VALUE_LEN_MAX
-        {
+        let shape = shape_of(key, value_len, flags, cas)?;
+        if shape.total() > self.engine().options.item_size_max {
             return Err(Refusal::TooLarge);
         }
-        let size = memory::real_size(shape.total());
-        if !self.make_room(size) {
+        if !self.make_room(memory::real_size(shape.total())) {
             return Err(Refusal::OutOfMemory);
         }
+        self.allocate(key, &shape, exptime)
+    }
+
+    /// A draft for a copy of an item, whatever the limits: the item goes when the copy comes.
+    pub(super) fn draft_anyway(
+        &self,
+        key: Key<'_>,
+        value_len: usize,
+        flags: u32,
+        cas: Option<u64>,
+    ) -> Result<Draft, Refusal> {
+        self.allocate(key, &shape_of(key, value_len, flags, cas)?, 0)
+    }
+
+    fn allocate(&self, key: Key<'_>, shape: &Shape, exptime: RelTime) -> Result<Draft, Refusal> {
+        let engine = self.engine();
         let birth = Birth {
             exptime,
             access: self.now(),
             policy: engine.policy.born(self.tick()),
             no_cas: !engine.options.use_cas,
         };
-        let node = memory::allocate(&shape, birth, key.bytes).ok_or(Refusal::OutOfMemory)?;
-        self.handle().purse.spend(size);
+        let node = memory::allocate(shape, birth, key.bytes).ok_or(Refusal::OutOfMemory)?;
+        self.handle().purse.spend(memory::real_size(shape.total()));
         // SAFETY: just allocated, and charged.
         #[expect(unsafe_code, reason = "takes ownership of a fresh item")]
         Ok(unsafe { Draft::new(node, key.hash, engine.account) })
@@ -147,11 +164,15 @@ impl<'h> Session<'h> {
             let spot = self.engine().table.search(draft.hash(), draft.key(), self);
             let old = self.live(&spot);
             let published = match self.verdict(how, old) {
-                Verdict::Publish => self.publish(&spot, draft),
+                Verdict::Publish => match old.filter(|_| how.depends_on_item()) {
+                    Some(old) => self.supersede(&spot, old, draft),
+                    None => self.exchange(&spot, draft),
+                },
                 Verdict::PublishStale => {
                     let Some(old) = old else { continue };
+                    let plain = draft.view().plain();
                     keep_marks(old, &mut draft);
-                    self.publish(&spot, draft)
+                    self.supersede(&spot, old, draft).inspect_err(|back| back.view().restore(plain))
                 }
                 Verdict::Join => {
                     let Some(old) = old else { continue };
@@ -160,8 +181,8 @@ impl<'h> Session<'h> {
                         Err(Refusal::TooLarge) => return Stored::TooLarge,
                         Err(Refusal::OutOfMemory) => return Stored::OutOfMemory,
                     };
-                    match self.publish(&spot, joined) {
-                        Ok(item) => return Stored::Stored(item),
+                    match self.supersede(&spot, old, joined) {
+                        Ok(item) => Ok(item),
                         Err(_) => continue,
                     }
                 }
@@ -170,7 +191,10 @@ impl<'h> Session<'h> {
                 Verdict::NotFound => return Stored::NotFound,
             };
             match published {
-                Ok(item) => return Stored::Stored(item),
+                Ok(item) => {
+                    self.counters().total_items.bump();
+                    return Stored::Stored(item);
+                }
                 Err(back) => draft = back,
             }
         }
@@ -216,38 +240,57 @@ impl<'h> Session<'h> {
         let key = Key { bytes: view.key(), hash: draft.hash() };
         let mut shaped =
             self.draft_shaped(key, view.value_len(), view.flags(), Some(cas), view.exptime())?;
-        shaped.fill(view.value());
-        for (set, mark) in [
-            (view.stale(), Mark::Stale),
-            (view.key_is_binary(), Mark::BinaryKey),
-            (view.token_sent(), Mark::Token),
-        ] {
-            if set {
-                shaped.view().mark(mark);
-            }
-        }
+        shaped.resemble(view);
         Ok(shaped)
     }
 
-    /// Publishes a complete draft at a spot as an item of its own: in place of the item there, dead or alive, or as the
-    /// first. Gives the draft back if the spot has changed.
-    pub(super) fn publish<'s>(
+    /// Publishes a complete draft in place of `old`, the live item at the spot, for an operation that depends on there being
+    /// one. Gives the draft back if the spot has changed, or if `old` is no longer alive.
+    ///
+    /// Freezing settles that no touch ends `old` before the draft has taken its place. A flush is to take the draft
+    /// if it would have taken `old`: the draft's version is given out before `old` is looked at, so either it is
+    /// among those that the flush takes, or `old` is seen to be flushed, or the flush is between its two steps; then
+    /// the draft takes the version of `old`, which the flush knows.
+    pub(super) fn supersede<'s>(
         &'s self,
         spot: &Spot<'s>,
-        draft: Draft,
+        old: View<'s>,
+        mut draft: Draft,
     ) -> Result<ItemRef<'s>, Draft> {
-        let item = self.exchange(spot, draft)?;
-        self.counters().total_items.bump();
-        Ok(item)
+        old.freeze();
+        let before = self.version(old);
+        let fresh = self.engine().next_version();
+        // SeqCst: after the new number, before the look at what is flushed.
+        let flushing = self.engine().flushing.load(Ordering::SeqCst) != 0;
+        if self.vitality(old) != Vitality::Alive {
+            return Err(draft);
+        }
+        if flushing && let Ok(twin) = self.with_cas(&draft, fresh) {
+            draft = twin;
+            draft.set_version(before);
+        } else {
+            draft.set_version(fresh);
+        }
+        self.exchange(spot, draft).map_err(|mut back| {
+            back.set_version(0);
+            back
+        })
     }
 
-    /// Like [`publish`](Self::publish), for a copy that stands for a change of the item there and so is not counted as one
-    /// more item.
-    pub(super) fn exchange<'s>(
-        &'s self,
-        spot: &Spot<'s>,
-        draft: Draft,
-    ) -> Result<ItemRef<'s>, Draft> {
+    /// The same draft, but showing the cas unique `cas` unless it has chosen one already.
+    fn with_cas(&self, draft: &Draft, cas: u64) -> Result<Draft, Refusal> {
+        let view = draft.view();
+        let key = Key { bytes: view.key(), hash: draft.hash() };
+        let cas = view.explicit_cas().unwrap_or(cas);
+        let mut twin = self.draft_anyway(key, view.value_len(), view.flags(), Some(cas))?;
+        twin.set_exptime(view.exptime());
+        twin.resemble(view);
+        Ok(twin)
+    }
+
+    /// Publishes a complete draft at a spot: in place of the item there or as the first. Gives the draft back if the spot
+    /// has changed.
+    fn exchange<'s>(&'s self, spot: &Spot<'s>, draft: Draft) -> Result<ItemRef<'s>, Draft> {
         let table = &self.engine().table;
         let node = draft.node();
         let won = match spot.item() {
@@ -297,11 +340,32 @@ impl<'h> Session<'h> {
                 return Removed::Exists;
             }
             self.version(old);
+            // A touch that ends the item is before or after this, not both.
+            old.freeze();
+            if self.vitality(old) != Vitality::Alive {
+                continue;
+            }
             if table.remove(&spot, self) {
                 return Removed::Removed(self.item(old));
             }
         }
     }
+}
+
+/// # Errors
+/// The value is longer than any item's.
+fn shape_of(
+    key: Key<'_>,
+    value_len: usize,
+    flags: u32,
+    cas: Option<u64>,
+) -> Result<Shape, Refusal> {
+    let key_len = u8::try_from(key.bytes.len()).expect("a key has at most 250 bytes");
+    if value_len > super::VALUE_LEN_MAX {
+        return Err(Refusal::TooLarge);
+    }
+    let value_len = u32::try_from(value_len).map_err(|_| Refusal::TooLarge)?;
+    Ok(Shape { key_len, value_len, flags, cas })
 }
 
 /// A store that loses to a newer value keeps that one's deadline and token and is stale.

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every test program uses a part of this")]
 
 pub mod connection;
+pub mod engine;
 pub mod memcached;
 pub mod random;
 pub mod volt;

@@ -4,7 +4,7 @@
 //! steps on one or two buckets and checks the outcome against what some order of the operations gives. Retired
 //! nodes are kept to the end, so a model also proves that none is retired twice or is still linked.
 
-use super::super::item::{Birth, Node, Shape};
+use super::super::item::{Birth, Node, Shape, Touched};
 use super::super::memory;
 use super::{Graveyard, Table};
 use loom::sync::{Arc, Mutex};
@@ -252,7 +252,7 @@ fn a_frozen_item_takes_no_touch_that_its_copy_would_miss() {
             let rig = Arc::clone(&rig);
             thread::spawn(move || {
                 let view = rig.table.find(rig.table.hash(b"k"), b"k", &rig.graves).expect("there");
-                view.set_exptime(9)
+                view.touch(9, 1) == Touched::Done
             })
         };
         let view = rig.table.find(rig.table.hash(b"k"), b"k", &rig.graves).expect("there");
