@@ -17,6 +17,7 @@ use crate::stats::Counters;
 use socket2::Socket;
 use std::cell::Cell;
 use std::io::{self, Write};
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -126,15 +127,23 @@ impl Acceptor {
         let now = context.clock.now();
         let _entry = context.connections.register(endpoint, State::Listening, now);
         let local = Arc::new(local);
+        let mut failing = false;
         loop {
             match listener.accept().await {
-                Ok(client) => match self.permit().await {
-                    Some(permit) => self.hand_over(client, &local, permit),
-                    None => self.turn_away(client),
-                },
+                Ok(client) => {
+                    failing = false;
+                    match self.permit().await {
+                        Some(permit) => self.hand_over(client, &local, permit),
+                        None => self.turn_away(client),
+                    }
+                }
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    tracing::warn!("accept(): {error}");
+                    // Once, not with every attempt.
+                    if !mem::replace(&mut failing, true) {
+                        self.counters.listen_disabled_num.bump();
+                        tracing::warn!("accept(): {error}; trying again until it works");
+                    }
                     self.pause(tokio::time::sleep(PAUSE)).await;
                 }
             }
@@ -146,13 +155,15 @@ impl Acceptor {
         match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) if self.maxconns_fast => None,
-            Err(_) => self.pause(Arc::clone(&self.permits).acquire_owned()).await.ok(),
+            Err(_) => {
+                self.counters.listen_disabled_num.bump();
+                self.pause(Arc::clone(&self.permits).acquire_owned()).await.ok()
+            }
         }
     }
 
     /// Waits for `until`, and counts the time as one in which nothing was accepted.
     async fn pause<T>(&self, until: impl Future<Output = T>) -> T {
-        self.counters.listen_disabled_num.bump();
         let start = Instant::now();
         let result = until.await;
         let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
