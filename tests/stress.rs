@@ -302,7 +302,7 @@ fn everything_comes_back(engine: &Arc<Engine>) {
     let mut before = 0;
     for key in 0_u64.. {
         let session = handle.pin();
-        let mut draft = session.draft(session.key(&name(key)), 4000, 0, 0).ok().expect("room");
+        let mut draft = session.draft(session.key(&name(key)), 4000, 0, 0).expect("room");
         draft.fill(&[0; 4000]);
         session.store(draft, StoreHow::plain(StoreMode::Set));
         let stats = engine.stats();
