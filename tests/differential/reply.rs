@@ -1,8 +1,8 @@
 //! Compares two whole replies, line by line and word by word.
 //!
-//! Two things may differ. A cas unique that a server chose is a number of its own: in its place stands how many
+//! Three things may differ. A cas unique that a server chose is a number of its own: in its place stands how many
 //! others were seen before it, so that the same one twice must be the same one twice on both sides. Times move
-//! on between the two: they may be [`SECS_APART_MAX`] apart. All else is compared to the byte.
+//! on between the two: they may be [`SECS_APART_MAX`] apart. A key may be returned in base64 or raw. All else is compared to the byte.
 
 use std::collections::HashMap;
 
@@ -10,6 +10,10 @@ use std::collections::HashMap;
 const SECS_APART_MAX: u64 = 2;
 /// Cas uniques from here on are a client's choice (meta flag E).
 pub const CHOSEN_CAS_MIN: u64 = 9_000_000_000;
+
+/// As they stand in a reply: keys in base64, and the same raw, amid a line and at its end.
+const BASE64_KEYS_RAW: [(&[u8], [&[u8]; 2]); 3] =
+    [(b"kYQ==", [b"ka", b"ka\r"]), (b"kYg==", [b"kb", b"kb\r"]), (b"kYSBi", [b"ka b", b"ka b\r"])];
 
 /// One word of a reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,14 +41,17 @@ struct Reader {
 
 impl Reader {
     fn words<'a>(&mut self, line: &'a [u8]) -> Vec<Word<'a>> {
-        let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-        let count = words.len();
+        let mut words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
         let verb = words[0];
         let meta = matches!(verb, b"VA" | b"HD" | b"EN" | b"NF" | b"EX" | b"NS" | b"HD\r" | b"ME");
+        if meta {
+            name_keys_raw(&mut words);
+        }
+        let count = words.len();
         let read = |(index, word): (usize, &'a [u8])| match word {
             // Volt says after memcached's version that it is Volt.
             [b'1', ..] if verb == b"VERSION" => Word::Text(b"1"),
-            // The key, in base64 if it was stored so; memcached forgets that with append, prepend and N.
+            // The key, in base64 if it was stored so and that was not forgotten.
             _ if verb == b"ME" && index == 1 => Word::Text(b"key"),
             _ if verb == b"VALUE" && count == 5 && index == 4 => self.cas(word, word),
             [b'c', number @ ..] if meta && verb != b"ME" => self.cas(word, number),
@@ -67,6 +74,18 @@ impl Reader {
                 Word::Cas(*self.seen.entry(unique).or_insert(next))
             }
             _ => Word::Text(word),
+        }
+    }
+}
+
+/// A key that was stored in base64 is returned so, and `b` after it. memcached forgets it with append, prepend and
+/// numbers that get longer, and returns the key raw; here it is raw always.
+fn name_keys_raw(words: &mut Vec<&[u8]>) {
+    for (base64, raw) in BASE64_KEYS_RAW {
+        if let Some(at) = words.iter().position(|word| *word == base64) {
+            let named = words.get(at + 1).filter(|word| matches!(**word, b"b" | b"b\r"));
+            let Some(end) = named.map(|word| word.len() == 2) else { continue };
+            words.splice(at..at + 2, raw[usize::from(end)].split(|&byte| byte == b' '));
         }
     }
 }
@@ -136,6 +155,9 @@ fn a_difference_is_seen_and_what_may_differ_is_not() {
     assert!(!same("HD t100\r\n", "HD t90\r\n"));
     assert!(same("VALUE a 0 1 7\r\nx\r\nEND\r\n", "VALUE a 0 1 8\r\nx\r\nEND\r\n"));
     assert!(!same("VALUE a 0 1\r\nx\r\nEND\r\n", "VALUE a 0 1\r\ny\r\nEND\r\n"));
+    assert!(same("HD kYSBi b t-1\r\nHD kYg== b\r\n", "HD ka b t-1\r\nHD kb\r\n"));
+    assert!(!same("HD kYg== b\r\n", "HD ka\r\n"));
+    assert!(!same("HD kYg==\r\n", "HD kb\r\n"), "nothing says that it is in base64");
     assert!(!same("STORED\r\n", "STORED\n"));
     assert!(!same("STORED\r\n", ""));
     assert!(difference(b"HD\r\nEN\r\n", b"HD\r\n", true).is_none());
