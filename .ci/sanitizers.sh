@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 echo '-- loom: every interleaving of the models'
-RUSTFLAGS='--cfg volt_loom' cargo test --release --lib models --target-dir target/loom
+RUSTFLAGS='--cfg volt_loom' cargo test --lib models --target-dir target/loom
 
 echo '-- AddressSanitizer: unit tests, stress, linearizability'
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address LSAN_OPTIONS="suppressions=$PWD/.ci/lsan.supp:print_suppressions=0" \
