@@ -292,9 +292,22 @@ impl Handle {
     }
 
     /// Pins the epoch. Keep it for one bounded batch, never across an await.
+    ///
+    /// While garbage is over its share, some thread has lost the processor amid a batch: this one offers its own, once,
+    /// before it makes more.
     #[inline]
     pub fn pin(&self) -> Session<'_> {
+        let account = self.engine.account;
+        if account.garbage() > account.limit() / room::GARBAGE_SHARE {
+            self.yield_processor();
+        }
         Session::new(self)
+    }
+
+    #[cold]
+    fn yield_processor(&self) {
+        self.member.collect();
+        std::thread::yield_now();
     }
 
     /// Posts what this handle keeps to itself and lets the epoch move on; for a thread that goes idle.

@@ -8,7 +8,7 @@ const SAMPLES_MAX: usize = 1 << 24;
 
 /// The share of the limit that garbage may count for when it is decided whether to evict: 1/8. More garbage than that means
 /// that somebody holds an epoch, and evicting more would only make more of it.
-const GARBAGE_SHARE: usize = 8;
+pub(super) const GARBAGE_SHARE: usize = 8;
 
 /// What is set aside for buffers and garbage, whether there are any or not: 1/32 of the limit, but no more than 4 MiB. Both go up
 /// and down all the time; without it, each time they go down there is room for stores that evict nothing, and each time
