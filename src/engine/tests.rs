@@ -211,6 +211,21 @@ fn few_large_items_leave_in_exact_lru_order() {
 }
 
 #[test]
+fn a_full_cache_evicts_one_for_one_when_buffers_have_come_and_gone() {
+    let rig = rig(Options { memory_limit: 8 << 20, ..Options::default() });
+    rig.engine.charge_buffers(96 << 10);
+    for i in 0..2000_u32 {
+        assert!(rig.set(&i.to_be_bytes(), &[1; 11_000]).is_some());
+    }
+    rig.engine.charge_buffers(-(96 << 10));
+    rig.settle();
+    let before = rig.engine.registry.totals().evictions;
+    assert!(rig.set(b"next", &[1; 11_000]).is_some());
+    rig.settle();
+    assert_eq!(rig.engine.registry.totals().evictions, before + 1);
+}
+
+#[test]
 fn without_evictions_a_full_cache_refuses_and_loses_nothing() {
     let rig = rig(Options { memory_limit: 1 << 20, evictions: false, ..Options::default() });
     let stored = (0..20_000_u32).filter(|i| rig.set(&i.to_be_bytes(), &[1; 500]).is_some()).count();

@@ -90,7 +90,8 @@ impl Rig {
         found.map(|view| view.value().to_vec())
     }
 
-    /// Takes the rig apart: what is linked and what was retired are different nodes, and no key is linked twice.
+    /// Takes the rig apart: what is linked and what was retired are different nodes, no key is linked twice, and nothing
+    /// that was removed is still linked.
     fn finish(rig: Arc<Self>) -> HashSet<Vec<u8>> {
         let rig = Arc::try_unwrap(rig).ok().expect("the threads have ended");
         let (mut linked, mut keys) = (Vec::new(), HashSet::new());
@@ -100,6 +101,7 @@ impl Rig {
         });
         let mut table = rig.table;
         table.drain(|node| linked.push(node));
+        assert_eq!(linked.len(), keys.len(), "removed and left in the list");
         let retired = rig.graves.0.into_inner().expect("no panic elsewhere");
         assert!(linked.iter().all(|node| !retired.contains(node)), "retired and still linked");
         for node in linked.into_iter().chain(retired) {
@@ -222,6 +224,24 @@ fn the_first_use_of_a_bucket_loses_nothing() {
         other.join().expect("no panic");
         assert_eq!(rig.get(b"a").as_deref(), Some(&b"1"[..]));
         assert_eq!(Rig::finish(rig).len(), 4);
+    });
+}
+
+#[test]
+fn two_first_users_of_a_bucket_both_insert() {
+    model(|| {
+        let rig = Rig::new(1, &[]);
+        rig.table.buckets().double(2);
+        let last = |key: &u8| rig.table.hash(&[*key]) & 3 == 3;
+        let keys: Vec<u8> = (0..=u8::MAX).filter(last).take(2).collect();
+        let (mine, theirs) = (keys[0], keys[1]);
+        let other = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.set(&[theirs], b"1"))
+        };
+        rig.set(&[mine], b"1");
+        other.join().expect("no panic");
+        assert_eq!(Rig::finish(rig).len(), 2);
     });
 }
 
