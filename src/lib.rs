@@ -14,7 +14,9 @@
 //!     │     socket ─► connection ─► conversation ─► engine ─► output ─► socket      (no lock, no channel, no task switch)
 //!     │
 //!     ├─ keeper     ticks the clock, takes expired items out of the table, serves crawls
-//!     └─ watch hub  formats log lines for `watch`ers; asleep while nobody watches
+//!     ├─ watch hub  formats log lines for `watch`ers; asleep while nobody watches
+//!     │
+//!     └─ http       /metrics, /healthz, /readyz: reads the counters of the others, writes nothing of theirs
 //! ```
 //!
 //! ## Floors: who may import whom
@@ -23,12 +25,13 @@
 //! |---|---|---|
 //! | 5 | `main`, `node` | everything below |
 //! | 4 | `config` | floor 0; the options of floors 1 to 3 and what they are made of |
-//! | 3 | `server` (later `http`, `grpc`, `cluster`) | floors 0 to 2; not each other |
+//! | 3 | `server`, `http` (later `grpc`, `cluster`) | floors 0 to 2; not each other |
 //! | 2 | `command` (later `persist`) | floors 0 and 1; not each other |
 //! | 1 | `protocol`; `engine` | floor 0; not each other |
 //! | 0 | `sync`, `clock`, `stats`, `units` | nothing of Volt |
 //!
-//! One outside crate, one door: tokio only in `server` and `node`, the other crates about sockets only in `server`;
+//! One outside crate, one door: tokio only in `server`, `http` and `node`, the other crates about sockets only in
+//! `server`; the crates about metrics only in `http::metrics::page`;
 //! crossbeam-epoch only in `engine::reclaim`; the allocator only in `engine::memory`, and in `main`, which makes it
 //! the process's; the config crate only in `config`, tracing-subscriber in `config::logging`; libc only in
 //! `server` and `command::admin::rusage`; log lines are written on floors 3 to 5. `protocol`, `engine` and
@@ -70,6 +73,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod engine;
+pub mod http;
 pub mod node;
 pub mod protocol;
 pub mod server;

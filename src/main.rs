@@ -42,8 +42,9 @@ fn run(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&error, EX_OSERR),
     };
-    let Config { engine, server, command, .. } = config;
-    let mut node = match Node::start(Options { engine, server, command, log: Some(log) }) {
+    let Config { engine, server, command, http, .. } = config;
+    let options = Options { engine, server, command, http, log: Some(log) };
+    let mut node = match Node::start(options) {
         Ok(node) => node,
         Err(error) => return fail(&error, EX_OSERR),
     };

@@ -14,11 +14,13 @@ use crate::command::context::{Context, Control};
 use crate::command::watch::{Distributor, Evictions, Hub};
 use crate::config::logging::Verbosity;
 use crate::engine::{self, Engine, Handle};
+use crate::http::{self, Http};
 use crate::server::signals::{Request, Signals};
-use crate::server::{self, Addresses, Server, StartError};
+use crate::server::{self, Addresses, Server};
 use crate::stats::Registry;
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -37,8 +39,21 @@ pub struct Options {
     pub server: server::Options,
     /// The commands.
     pub command: command::options::Options,
+    /// The metrics; by default there are none.
+    pub http: http::Options,
     /// The log that `verbosity` makes louder; `None` leaves the log to whoever has one.
     pub log: Option<Verbosity>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its sockets or workers.
+    #[error(transparent)]
+    Server(#[from] server::StartError),
+    /// Its metrics.
+    #[error(transparent)]
+    Http(#[from] http::StartError),
 }
 
 /// A running node. Dropping it stops it: connections are closed, threads have ended when the drop returns.
@@ -47,6 +62,8 @@ pub struct Node {
     server: Server,
     _keeper: Keeper,
     _watch: WatchThread,
+    /// Answers that the node is not ready while the others stop.
+    http: Option<Http>,
     context: Arc<Context>,
     /// What clients ask for (`shutdown`).
     requests: UnboundedReceiver<Request>,
@@ -84,14 +101,24 @@ impl Node {
         engine.set_observer(Arc::new(Evictions::new(&context)));
         let watch = WatchThread::start(hub, distributor)?;
         let keeper = Keeper::start(engine)?;
+        let http = Http::start(&options.http, &context)?;
         let server = Server::start(&options.server, &context)?;
-        Ok(Self { server, _keeper: keeper, _watch: watch, context, requests })
+        if let Some(http) = &http {
+            http.set_ready(true);
+        }
+        Ok(Self { server, _keeper: keeper, _watch: watch, http, context, requests })
     }
 
     /// Where the node listens.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         self.server.addresses()
+    }
+
+    /// Where its metrics are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(Http::address)
     }
 
     /// What its workers share: the engine, the clock, the counters.
@@ -124,6 +151,14 @@ impl Node {
                 None => tracing::warn!("{} is malformed: users stay as they are", path.display()),
             },
             Err(error) => tracing::warn!("{}: {error}: users stay as they are", path.display()),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(http) = &self.http {
+            http.set_ready(false);
         }
     }
 }
@@ -212,7 +247,7 @@ fn spawn(name: &str, main: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(main)
-        .map_err(|source| StartError::Thread { what: name.to_owned(), source })
+        .map_err(|source| server::StartError::Thread { what: name.to_owned(), source }.into())
 }
 
 fn join(thread: &mut Option<JoinHandle<()>>) {

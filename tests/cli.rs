@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn volt(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_volt"));
-    command.args(args).env_clear();
+    command.args(args).env_clear().env("VOLT__METRICS__LISTEN", "off");
     command
 }
 

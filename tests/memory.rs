@@ -33,6 +33,7 @@ impl Server {
             .arg("-s")
             .arg(directory.path().join("socket"))
             .args(["-u", "root", "-t", "2", "-c", "4096", "-m", &LIMIT_MIB.to_string()])
+            .env("VOLT__METRICS__LISTEN", "off")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

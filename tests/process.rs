@@ -23,7 +23,20 @@ struct Program {
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_volt"));
     command
-        .args(["-u", "root", "-l", "127.0.0.1", "-p", "-1", "-m", "16", "-t", "1"])
+        .args([
+            "-u",
+            "root",
+            "-l",
+            "127.0.0.1",
+            "-p",
+            "-1",
+            "-m",
+            "16",
+            "-t",
+            "1",
+            "--metrics-listen",
+            "off",
+        ])
         .args(arguments)
         .env("MEMCACHED_PORT_FILENAME", folder.join("ports"))
         .stdin(Stdio::null())

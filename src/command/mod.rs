@@ -30,7 +30,7 @@ pub use output::Output;
 pub use scope::Scope;
 
 use crate::engine::Handle;
-use crate::stats::Counters;
+use crate::stats::{Counters, latency};
 use std::sync::Arc;
 
 /// What one worker thread needs to run commands; lives on that thread.
@@ -41,12 +41,20 @@ pub struct Worker {
     pub context: Arc<Context>,
     /// Counts by key prefix, while `stats detail` is on.
     pub detail: admin::detail::Recorder,
+    /// How long commands take.
+    pub latency: latency::Recorder,
 }
 
 impl Worker {
     /// A worker on the calling thread.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { handle: context.engine.handle(), detail: context.detail.recorder(), context }
+        let histograms = context.options.latency.then(|| context.registry.register_latency());
+        Self {
+            handle: context.engine.handle(),
+            detail: context.detail.recorder(),
+            latency: latency::Recorder::new(histograms),
+            context,
+        }
     }
 
     /// This worker's counters.

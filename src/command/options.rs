@@ -66,6 +66,8 @@ pub struct Options {
     pub detail_enabled: bool,
     /// `stats sizes` is to be answered.
     pub track_sizes: bool,
+    /// How long commands take is measured.
+    pub latency: bool,
     /// Bytes of lines kept for a watcher that does not read.
     pub watcher_logbuf_size_bytes: usize,
     /// Bytes of lines that one worker may have on their way to the watchers.
@@ -146,6 +148,7 @@ impl Default for Options {
             stat_key_prefix: b':',
             detail_enabled: false,
             track_sizes: false,
+            latency: false,
             watcher_logbuf_size_bytes: 256 * 1024,
             worker_logbuf_size_bytes: 64 * 1024,
             hashpower_init: 0,

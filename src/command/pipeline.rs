@@ -12,8 +12,10 @@ use super::upload::{self, Upload, WAIT_MAX};
 use super::watch::{CloseReason, Subscription};
 use super::{Output, Scope, arithmetic, meta, removal};
 use crate::engine::Key;
+use crate::protocol::meta::Verb;
 use crate::protocol::text::Get;
 use crate::protocol::{self, Parse, Rejection, Request, VERSION};
+use crate::stats::latency::Kind;
 
 /// What a batch of requests came to.
 pub(super) struct Batch {
@@ -69,6 +71,25 @@ impl Item<'_> {
                 | Request::Touch(_)
         ) && self.end <= input.len()
     }
+
+    /// As what it is timed.
+    fn kind(&self) -> Kind {
+        match &self.request {
+            Request::Get(_) => Kind::Get,
+            Request::Store(_) => Kind::Set,
+            Request::Delete(_) => Kind::Delete,
+            Request::Arith(_) => Kind::Incr,
+            Request::Touch(_) => Kind::Touch,
+            Request::Meta(request) => match request.verb {
+                Verb::Get => Kind::MetaGet,
+                Verb::Set => Kind::MetaSet,
+                Verb::Delete => Kind::MetaDelete,
+                Verb::Arith => Kind::MetaArith,
+                Verb::Debug => Kind::Other,
+            },
+            _ => Kind::Other,
+        }
+    }
 }
 
 /// Runs requests from the beginning of `input`, which has at least one whole line: at most `allowed`, and at most a
@@ -84,6 +105,10 @@ pub(super) fn run(scope: Scope<'_>, input: &[u8], allowed: u32, output: &mut Out
     let hash = scope.hash(&first.request);
     let mut consumed = first.end;
     let outcome = run_one(scope, input, &first, hash, &mut consumed, output);
+    // What waits for its data block is seen again.
+    if !matches!(outcome, Outcome::WaitForBlock) {
+        scope.worker.latency.note(first.kind());
+    }
     Batch { consumed, served: 1, outcome }
 }
 
@@ -133,6 +158,7 @@ fn run_ahead(
         batch.consumed = item.end;
         batch.served += 1;
         batch.outcome = run_one(scope, input, item, *hash, &mut batch.consumed, output);
+        scope.worker.latency.note(item.kind());
         if !matches!(batch.outcome, Outcome::Done) {
             break;
         }

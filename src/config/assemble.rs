@@ -14,7 +14,7 @@ use crate::command::options::BindingProtocol;
 use crate::engine::PolicyKind;
 use crate::server::{Listen, Port, process};
 use crate::units::{ByteSize, Span};
-use crate::{command, engine, server};
+use crate::{command, engine, http, server};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -52,10 +52,11 @@ pub(super) fn assemble(
     let mut notices = line.notices.clone();
     let engine = check.engine()?;
     let server = check.server(&line, caller, &mut notices)?;
-    let command = check.command(&line, &server, &engine)?;
+    let http = check.http()?;
+    let command = check.command(&line, &server, &engine, &http)?;
     let process = check.process(&line);
     let log = choice(layers, "log.level", &settings.log.level, &Level::NAMES)?;
-    Ok(Outcome::Run(Box::new(Config { engine, server, command, process, log, notices })))
+    Ok(Outcome::Run(Box::new(Config { engine, server, command, http, process, log, notices })))
 }
 
 /// The settings with their origins, for messages.
@@ -201,6 +202,7 @@ impl Check<'_> {
         line: &CommandLine,
         listening: &server::Options,
         engine: &engine::Options,
+        http: &http::Options,
     ) -> Result<command::options::Options, Error> {
         let (server, commands) = (&self.settings.server, &self.settings.commands);
         let auth_file = path(&server.auth_file);
@@ -234,6 +236,7 @@ impl Check<'_> {
             stat_key_prefix: self.prefix_delimiter()?,
             detail_enabled: commands.stats_detail,
             track_sizes: commands.track_sizes,
+            latency: self.settings.metrics.latency && http.listen.is_some(),
             watcher_logbuf_size_bytes: self
                 .bytes("commands.watcher_logbuf_size", commands.watcher_logbuf_size)?,
             worker_logbuf_size_bytes: self
@@ -241,6 +244,14 @@ impl Check<'_> {
             hashpower_init: if given { engine.hash_power } else { 0 },
             ..line.shown.clone()
         })
+    }
+
+    /// The default address is nobody's wish: it may be taken.
+    fn http(&self) -> Result<http::Options, Error> {
+        let key = "metrics.listen";
+        let listen = http::Listen::parse(&self.settings.metrics.listen)
+            .map_err(|wrong| self.layers.error(key, EX_USAGE, wrong.to_string()))?;
+        Ok(http::Options { listen, required: *self.layers.origin(key) != Origin::Default })
     }
 
     /// With passwords the protocol is text, unless a flag asked for another.

@@ -76,6 +76,8 @@ Volt's own
                           default. VOLT__SECTION__KEY in the environment wins over
                           the file, the command line over both
     --policy <name>       what is evicted first: lru or lfu (default: lru)
+    --metrics-listen <addr> where /metrics, /healthz and /readyz are: host:port or
+                          off (default: 127.0.0.1:9150)
 "#;
 
 /// The text of `-h`.

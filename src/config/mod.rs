@@ -28,7 +28,7 @@ mod tests;
 pub use error::Error;
 pub use help::MEMCACHED_VERSION;
 
-use crate::{command, engine, server};
+use crate::{command, engine, http, server};
 use cli::CommandLine;
 use layers::Layers;
 use std::ffi::OsString;
@@ -43,6 +43,8 @@ pub struct Config {
     pub server: server::Options,
     /// For the commands.
     pub command: command::options::Options,
+    /// For the metrics.
+    pub http: http::Options,
     /// For the process.
     pub process: server::process::Options,
     /// What of the log is shown without `-v`.

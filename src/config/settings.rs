@@ -4,6 +4,7 @@
 //! [`assemble`](super::assemble). The defaults here and the file `config/volt.toml` are the same by test, key by
 //! key, so the file is the reference of the keys and this is only their shape.
 
+use crate::http;
 use crate::units::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub(super) struct Settings {
     pub(super) memory: Memory,
     pub(super) server: Server,
     pub(super) commands: Commands,
+    pub(super) metrics: Metrics,
     pub(super) process: Process,
     pub(super) log: Log,
 }
@@ -63,6 +65,14 @@ pub(super) struct Commands {
     pub(super) track_sizes: bool,
     pub(super) watcher_logbuf_size: ByteSize,
     pub(super) worker_logbuf_size: ByteSize,
+}
+
+/// What Volt tells those who watch over it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) listen: String,
+    pub(super) latency: bool,
 }
 
 /// The process as the system sees it.
@@ -129,6 +139,12 @@ impl Default for Commands {
             watcher_logbuf_size: ByteSize(256 << 10),
             worker_logbuf_size: ByteSize(64 << 10),
         }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: http::DEFAULT_LISTEN.to_owned(), latency: true }
     }
 }
 

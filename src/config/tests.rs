@@ -41,11 +41,14 @@ fn a_bare_start_is_memcacheds_defaults_on_the_loopback() {
         config.command,
         command::options::Options {
             inter: Some("127.0.0.1".to_owned()),
+            latency: true,
             ..command::options::Options::default()
         }
     );
     assert_eq!(config.process, server::process::Options::default());
     assert_eq!(config.engine, engine::Options::default());
+    assert_eq!(config.http.listen, http::Listen::parse("127.0.0.1:9150").unwrap());
+    assert!(!config.http.required, "it may be taken");
     assert_eq!(config.log, logging::Level::Info);
     assert_eq!(config.notices, [""; 0]);
 }
@@ -305,4 +308,18 @@ fn texts_are_printed_before_anything_else_is_looked_at() {
             other => panic!("{line}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn metrics_go_where_somebody_wants_them_and_are_not_timed_for_nobody() {
+    let config = run("volt --metrics-listen [::1]:0");
+    assert_eq!(config.http.listen, http::Listen::parse("[::1]:0").unwrap());
+    assert!(config.http.required);
+    let off = run("volt --metrics-listen off");
+    assert_eq!((off.http.listen, off.command.latency), (None, false));
+    let untimed = run_in("volt", &[("VOLT__METRICS__LATENCY", "false")]);
+    assert!(untimed.http.listen.is_some() && !untimed.command.latency);
+    let (message, code) = fails("volt --metrics-listen 9150");
+    let expected = "expected host:port, [IPv6]:port, *:port or off (--metrics-listen 9150)";
+    assert_eq!((message.as_str(), code), (expected, 64));
 }

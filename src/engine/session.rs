@@ -423,7 +423,10 @@ impl<'h> Session<'h> {
                 counters.reclaimed.bump();
                 counters.expired_unfetched.add(u64::from(!item.fetched()));
             }
-            Removal::Flushed => counters.reclaimed.bump(),
+            Removal::Flushed => {
+                counters.reclaimed.bump();
+                counters.reclaimed_flushed.bump();
+            }
         }
         if let Some(observer) = self.engine().observer.get() {
             observer.removed(item, why);

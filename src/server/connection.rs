@@ -199,6 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         output: &mut Output,
     ) -> io::Result<(usize, Next)> {
         let shared = Rc::clone(&self.shared);
+        let began = shared.commands.latency.begin();
         self.peer.command_at(shared.commands.context.clock.now());
         self.peer.set_state(State::ParseCommand);
         let mut consumed = 0;
@@ -216,6 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 }
             }
         };
+        shared.commands.latency.end(began);
         self.peer.set_state(match next {
             Next::Read => self.conversation.receiving(),
             Next::ReadValue => State::ReadValue,

@@ -51,7 +51,9 @@ pub(super) async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
         entry.command_at(context.clock.now());
         shared.commands.counters().bytes_read.add(length as u64);
         let Some((id, requests)) = open(&datagram[..length]) else { continue };
+        let began = shared.commands.latency.begin();
         let message = answer(&shared, cfd, requests);
+        shared.commands.latency.end(began);
         match send(&socket, client, id, &message).await {
             Ok(sent) => shared.commands.counters().bytes_written.add(sent),
             Err(error) => tracing::debug!("a reply to {client} could not be sent: {error}"),

@@ -20,7 +20,7 @@ stop() {
   rm -rf "$work"
 }
 
-"$volt" -u root -l 127.0.0.1 -p -1 -U 0 -m 256 2> "$work/log" &
+VOLT__METRICS__LISTEN=off "$volt" -u root -l 127.0.0.1 -p -1 -U 0 -m 256 2> "$work/log" &
 server=$!
 trap stop EXIT
 for _ in $(seq 500); do

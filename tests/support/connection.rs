@@ -133,13 +133,18 @@ impl Connection {
     /// Sends `command` and takes one line of reply, without its line end.
     pub fn ask(&mut self, command: &str) -> String {
         self.send(format!("{command}\r\n").as_bytes());
+        self.line()
+    }
+
+    /// Takes one line, without its line end.
+    pub fn line(&mut self) -> String {
         loop {
             if let Some(end) = self.input.windows(2).position(|pair| pair == b"\r\n") {
                 let line = String::from_utf8_lossy(&self.input[..end]).into_owned();
                 self.input.drain(..end + 2);
                 return line;
             }
-            assert_eq!(self.receive(), Received::Bytes, "waiting for the reply to {command}");
+            assert_eq!(self.receive(), Received::Bytes, "waiting for a line");
         }
     }
 }

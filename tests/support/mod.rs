@@ -7,6 +7,7 @@
 
 pub mod connection;
 pub mod engine;
+pub mod exposition;
 pub mod memcached;
 pub mod random;
 pub mod volt;

@@ -40,7 +40,7 @@ impl Volt {
             Err(error) => panic!("{options:?}: {error}"),
         };
         let config::Config { engine, server, command, .. } = config;
-        let node = Node::start(Options { engine, server, command, log: None })
+        let node = Node::start(Options { engine, server, command, ..Options::default() })
             .unwrap_or_else(|error| panic!("starting a node with {options:?}: {error}"));
         Self { node, directory, transport }
     }

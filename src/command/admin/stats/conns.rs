@@ -1,13 +1,12 @@
 //! `stats conns`: every open connection and listener, by descriptor.
 
-use super::Sink;
-use crate::command::Worker;
+use super::{Sink, Snapshot};
 use crate::command::connections::{State, Transport};
 use std::fmt::Display;
 
 /// Writes the connections.
-pub fn write(worker: &Worker, sink: &mut Sink<'_>) {
-    let context = &worker.context;
+pub fn write(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
+    let context = snapshot.context;
     let now = context.clock.now();
     for connection in context.connections.snapshot() {
         let endpoint = &connection.endpoint;

@@ -3,35 +3,23 @@
 //! What Volt has no counterpart of (slabs, LRU segments, response objects) stays at zero, so that whoever
 //! expects the name finds it.
 
-use super::Sink;
-use crate::command::Worker;
+use super::{Sink, Snapshot};
 use crate::command::admin::rusage;
-use crate::engine::EngineStats;
 use crate::protocol::VERSION;
-use crate::stats::Totals;
-
-/// What the figures are taken from, all at one time.
-struct Snapshot<'w> {
-    worker: &'w Worker,
-    totals: Totals,
-    engine: EngineStats,
-}
 
 /// Writes the general statistics.
-pub fn write(worker: &Worker, sink: &mut Sink<'_>) {
-    let totals = worker.context.registry.totals();
-    let snapshot = Snapshot { worker, totals, engine: worker.context.engine.stats() };
-    process(&snapshot, sink);
-    connections(&snapshot, sink);
-    commands(&snapshot, sink);
-    network(&snapshot, sink);
-    maintenance(&snapshot, sink);
-    log(&snapshot, sink);
-    items(&snapshot, sink);
+pub fn write(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
+    process(snapshot, sink);
+    connections(snapshot, sink);
+    commands(snapshot, sink);
+    network(snapshot, sink);
+    maintenance(snapshot, sink);
+    log(snapshot, sink);
+    items(snapshot, sink);
 }
 
 fn process(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
-    let clock = &snapshot.worker.context.clock;
+    let clock = &snapshot.context.clock;
     let (user, system) = rusage::cpu_times();
     sink("pid", &std::process::id());
     sink("uptime", &clock.uptime());
@@ -45,7 +33,7 @@ fn process(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
 }
 
 fn connections(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
-    let context = &snapshot.worker.context;
+    let context = snapshot.context;
     let open = context.connections.count();
     sink("max_connections", &context.options.maxconns);
     sink("curr_connections", &open);
@@ -93,7 +81,7 @@ fn commands(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
 }
 
 fn network(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
-    let options = &snapshot.worker.context.options;
+    let options = &snapshot.context.options;
     let (totals, engine) = (&snapshot.totals, &snapshot.engine);
     if options.idle_timeout_s > 0 {
         sink("idle_kicks", &totals.idle_kicks);
@@ -112,7 +100,7 @@ fn network(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
 }
 
 fn maintenance(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
-    let context = &snapshot.worker.context;
+    let context = snapshot.context;
     if context.options.slab_reassign {
         sink("slab_reassign_rescues", &0);
         sink("slab_reassign_chunk_rescues", &0);
@@ -136,7 +124,7 @@ fn maintenance(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
 }
 
 fn log(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
-    let log = snapshot.worker.context.watch.stats();
+    let log = snapshot.context.watch.stats();
     sink("log_worker_dropped", &log.worker_dropped);
     sink("log_worker_written", &log.worker_written);
     sink("log_watcher_skipped", &log.watcher_skipped);
@@ -148,7 +136,7 @@ fn log(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
 
 fn items(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
     let (totals, engine) = (&snapshot.totals, &snapshot.engine);
-    let maintained = snapshot.worker.context.options.lru_maintainer_thread;
+    let maintained = snapshot.context.options.lru_maintainer_thread;
     sink("bytes", &engine.item_bytes);
     sink("curr_items", &engine.items);
     sink("total_items", &totals.total_items);

@@ -4,8 +4,7 @@
 //! to be 1 MiB and a chunk to be just larger than the mean item, so that chunks times their size is the memory
 //! in use, and a little more.
 
-use super::Sink;
-use crate::command::Worker;
+use super::{Sink, Snapshot};
 use crate::command::admin::SIZE_CLASS;
 use std::fmt::Display;
 
@@ -13,13 +12,12 @@ use std::fmt::Display;
 const PAGE_BYTES: u64 = 1024 * 1024;
 
 /// Writes `stats items`; nothing while there are no items.
-pub fn items(worker: &Worker, sink: &mut Sink<'_>) {
-    let engine = worker.context.engine.stats();
+pub fn items(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
+    let (totals, engine) = (&snapshot.totals, &snapshot.engine);
     if engine.items == 0 {
         return;
     }
-    let totals = worker.context.registry.totals();
-    let maintained = worker.context.options.lru_maintainer_thread;
+    let maintained = snapshot.context.options.lru_maintainer_thread;
     let mut stat =
         |name: &str, value: &dyn Display| sink(&format!("items:{SIZE_CLASS}:{name}"), value);
     stat("number", &engine.items);
@@ -27,7 +25,7 @@ pub fn items(worker: &Worker, sink: &mut Sink<'_>) {
         stat("number_hot", &0);
         stat("number_warm", &0);
         stat("number_cold", &engine.items);
-        if worker.context.tunables.temp_lru.get() {
+        if snapshot.context.tunables.temp_lru.get() {
             stat("number_temp", &0);
         }
         stat("age_hot", &0);
@@ -62,9 +60,8 @@ pub fn items(worker: &Worker, sink: &mut Sink<'_>) {
 }
 
 /// Writes `stats slabs`.
-pub fn slabs(worker: &Worker, sink: &mut Sink<'_>) {
-    let engine = worker.context.engine.stats();
-    let totals = worker.context.registry.totals();
+pub fn slabs(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
+    let (totals, engine) = (&snapshot.totals, &snapshot.engine);
     // A class that ever had an item stays, as its pages do in memcached.
     let active = engine.items > 0 || totals.cmd_set > 0;
     if active {

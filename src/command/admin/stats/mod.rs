@@ -11,12 +11,36 @@ pub mod settings;
 use super::{
     Answer, BAD_FORMAT, ERROR, Listing, Outcome, SIZE_CLASS, SIZE_CLASSES_MAX, abbreviates,
 };
-use crate::command::{Output, Worker};
+use crate::command::{Context, Output, Worker};
+use crate::engine::EngineStats;
 use crate::protocol::number::parse_u32;
+use crate::stats::Totals;
 use std::fmt::{Display, Write};
 
 /// Takes statistics, one name and value at a time.
 pub type Sink<'s> = dyn FnMut(&str, &dyn Display) + 's;
+
+/// What the figures are taken from, all at one time.
+pub struct Snapshot<'c> {
+    /// Whose figures they are.
+    pub context: &'c Context,
+    /// What was counted.
+    pub totals: Totals,
+    /// What the engine holds.
+    pub engine: EngineStats,
+}
+
+impl<'c> Snapshot<'c> {
+    /// The figures now, counted since the last `stats reset`.
+    pub fn since_reset(context: &'c Context) -> Self {
+        Self { context, totals: context.registry.totals(), engine: context.engine.stats() }
+    }
+
+    /// The figures now, counted since the start.
+    pub fn lifetime(context: &'c Context) -> Self {
+        Self { context, totals: context.registry.lifetime(), engine: context.engine.stats() }
+    }
+}
 
 /// `stats [<word> ...]`.
 pub(super) fn execute(worker: &Worker, arguments: &[&[u8]], output: &mut Output) -> Answer {
@@ -52,9 +76,9 @@ pub(super) fn execute(worker: &Worker, arguments: &[&[u8]], output: &mut Output)
 fn lines(
     worker: &Worker,
     output: &mut Output,
-    write: impl FnOnce(&Worker, &mut Sink<'_>),
+    write: impl FnOnce(&Snapshot<'_>, &mut Sink<'_>),
 ) -> Answer {
-    write(worker, &mut |name, value| {
+    write(&Snapshot::since_reset(&worker.context), &mut |name, value| {
         // Writing to the output cannot fail.
         let _ = write!(output, "STAT {name} {value}\r\n");
     });

@@ -2,18 +2,18 @@
 //!
 //! Left out are the settings of what memcached can be built without and Volt is: TLS, extstore, the proxy.
 
-use super::Sink;
-use crate::command::Worker;
+use super::{Sink, Snapshot};
+use crate::command::Context;
 use std::fmt::Display;
 use std::path::Path;
 
 /// Writes the settings.
-pub fn write(worker: &Worker, sink: &mut Sink<'_>) {
-    process(worker, sink);
-    protocol(worker, sink);
-    slabs(worker, sink);
-    lru(worker, sink);
-    rest(worker, sink);
+pub fn write(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
+    process(snapshot.context, sink);
+    protocol(snapshot.context, sink);
+    slabs(snapshot.context, sink);
+    lru(snapshot.context, sink);
+    rest(snapshot.context, sink);
 }
 
 fn yes(value: bool) -> &'static str {
@@ -24,8 +24,8 @@ fn path<'p>(path: Option<&'p Path>, none: &'p str) -> impl Display + 'p {
     path.unwrap_or(Path::new(none)).display()
 }
 
-fn process(worker: &Worker, sink: &mut Sink<'_>) {
-    let (context, options) = (&worker.context, &worker.context.options);
+fn process(context: &Context, sink: &mut Sink<'_>) {
+    let options = &context.options;
     let engine = context.engine.options();
     sink("maxbytes", &context.engine.stats().memory_limit);
     sink("maxconns", &options.maxconns);
@@ -44,8 +44,8 @@ fn process(worker: &Worker, sink: &mut Sink<'_>) {
     sink("num_threads_per_udp", &options.num_threads);
 }
 
-fn protocol(worker: &Worker, sink: &mut Sink<'_>) {
-    let (context, options) = (&worker.context, &worker.context.options);
+fn protocol(context: &Context, sink: &mut Sink<'_>) {
+    let options = &context.options;
     let engine = context.engine.options();
     sink("stat_key_prefix", &char::from(options.stat_key_prefix));
     sink("detail_enabled", &yes(context.detail.enabled()));
@@ -60,8 +60,8 @@ fn protocol(worker: &Worker, sink: &mut Sink<'_>) {
     sink("hashpower_init", &options.hashpower_init);
 }
 
-fn slabs(worker: &Worker, sink: &mut Sink<'_>) {
-    let (tunables, options) = (&worker.context.tunables, &worker.context.options);
+fn slabs(context: &Context, sink: &mut Sink<'_>) {
+    let (tunables, options) = (&context.tunables, &context.options);
     sink("slab_reassign", &yes(options.slab_reassign));
     sink("slab_automove", &tunables.slab_automove.get());
     sink("slab_automove_ratio", &format_args!("{:.2}", tunables.slab_automove_ratio.get()));
@@ -69,8 +69,8 @@ fn slabs(worker: &Worker, sink: &mut Sink<'_>) {
     sink("slab_chunk_max", &options.slab_chunk_max_bytes);
 }
 
-fn lru(worker: &Worker, sink: &mut Sink<'_>) {
-    let (tunables, options) = (&worker.context.tunables, &worker.context.options);
+fn lru(context: &Context, sink: &mut Sink<'_>) {
+    let (tunables, options) = (&context.tunables, &context.options);
     sink("lru_crawler", &yes(tunables.lru_crawler.get()));
     sink("lru_crawler_sleep", &tunables.lru_crawler_sleep_us.get());
     sink("lru_crawler_tocrawl", &tunables.lru_crawler_tocrawl.get());
@@ -88,8 +88,8 @@ fn lru(worker: &Worker, sink: &mut Sink<'_>) {
     sink("temporary_ttl", &tunables.temporary_ttl_s.get());
 }
 
-fn rest(worker: &Worker, sink: &mut Sink<'_>) {
-    let (tunables, options) = (&worker.context.tunables, &worker.context.options);
+fn rest(context: &Context, sink: &mut Sink<'_>) {
+    let (tunables, options) = (&context.tunables, &context.options);
     sink("idle_timeout", &options.idle_timeout_s);
     sink("watcher_logbuf_size", &options.watcher_logbuf_size_bytes);
     sink("worker_logbuf_size", &options.worker_logbuf_size_bytes);

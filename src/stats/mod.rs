@@ -4,6 +4,9 @@
 //! and store, so counting costs no locked instruction and no shared cache line. Names are memcached's own
 //! (`stats`), which is also their documentation: see protocol.txt, "General-purpose statistics".
 
+pub mod latency;
+
+use latency::{Kind, Latency};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,6 +146,8 @@ counters! {
     evicted_active,
     /// Items whose memory came back by expiry.
     reclaimed,
+    /// Those among them that a flush had put an end to.
+    reclaimed_flushed,
     /// Expired items that were never fetched.
     expired_unfetched,
     /// Items looked at by the background crawler.
@@ -161,6 +166,7 @@ counters! {
 #[derive(Debug, Default)]
 pub struct Registry {
     blocks: Mutex<Vec<Arc<Counters>>>,
+    latencies: Mutex<Vec<Arc<Latency>>>,
     base: Mutex<Totals>,
 }
 
@@ -170,6 +176,19 @@ impl Registry {
         let block = Arc::new(Counters::default());
         lock(&self.blocks).push(Arc::clone(&block));
         block
+    }
+
+    /// New histograms for one worker; they live as long, too.
+    pub fn register_latency(&self) -> Arc<Latency> {
+        let block = Arc::new(Latency::default());
+        lock(&self.latencies).push(Arc::clone(&block));
+        block
+    }
+
+    /// How long commands of each kind have taken since the start.
+    pub fn latency(&self) -> impl Iterator<Item = (Kind, latency::Sum)> {
+        let blocks = lock(&self.latencies).clone();
+        Kind::ALL.into_iter().map(move |kind| (kind, latency::Sum::of(&blocks, kind)))
     }
 
     /// The sum over all blocks since the last reset.

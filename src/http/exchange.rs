@@ -1,0 +1,242 @@
+//! Requests and answers: as much of HTTP/1.1 as a scraper, a health check and a person with `curl` need.
+//!
+//! GET and HEAD without a body, one request after the other on a connection. Everything is bounded: connections, the
+//! head of a request, the time it may take to arrive. What is beyond a bound, or no HTTP, is answered with a
+//! status that says so, and the connection is closed.
+
+use super::metrics;
+use crate::command::Context;
+use std::fmt::Write;
+use std::io;
+use std::net;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+/// Most connections at one time; the next ones wait. A handful of scrapers and health checks is what to expect.
+const CONNECTIONS_MAX: usize = 32;
+
+/// Longest head of a request, in bytes.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a connection may take to send a request, or be silent between two: longer than a scrape interval of one
+/// minute, so that a scraper keeps its connection.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(75);
+
+/// How long a client may take to receive an answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Time after an accept that failed, for want of descriptors most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The text format of Prometheus; without the version Prometheus 3 refuses the page.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What answers are made from.
+pub(super) struct Service {
+    context: Arc<Context>,
+    ready: Arc<AtomicBool>,
+}
+
+/// An answer to a request.
+struct Answer {
+    status: &'static str,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Answer {
+    fn text(status: &'static str, body: &str) -> Self {
+        Self { status, content_type: TEXT, body: body.to_owned() }
+    }
+}
+
+impl Service {
+    pub fn new(context: Arc<Context>, ready: Arc<AtomicBool>) -> Self {
+        Self { context, ready }
+    }
+
+    fn answer(&self, path: &str) -> Answer {
+        match path {
+            "/metrics" => Answer {
+                status: "200 OK",
+                content_type: METRICS,
+                body: metrics::render(&self.context),
+            },
+            "/healthz" => Answer::text("200 OK", "ok\n"),
+            "/readyz" if self.ready.load(Ordering::Relaxed) => Answer::text("200 OK", "ready\n"),
+            "/readyz" => Answer::text("503 Service Unavailable", "not ready\n"),
+            "/" => Answer::text("200 OK", "Volt: /metrics /healthz /readyz\n"),
+            _ => Answer::text("404 Not Found", "there are /metrics, /healthz and /readyz\n"),
+        }
+    }
+}
+
+/// A request, as far as it is looked at.
+#[derive(Debug, PartialEq, Eq)]
+struct Request<'h> {
+    path: &'h str,
+    /// HEAD: the answer goes without its body.
+    head_only: bool,
+    /// The connection ends with the answer.
+    last: bool,
+}
+
+/// Accepts until `stopped` is told or dropped; connections end with the runtime.
+pub(super) async fn run(
+    listener: net::TcpListener,
+    service: Arc<Service>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("no metrics: {error}"),
+    };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = async {
+            // The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        tokio::select! {
+            _ = &mut stopped => return,
+            (place, accepted) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let service = Arc::clone(&service);
+                    tokio::spawn(async move {
+                        let _place = place;
+                        // Whoever hangs up needs no answer.
+                        let _ = converse(stream, &service).await;
+                    });
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+}
+
+async fn converse(mut stream: TcpStream, service: &Service) -> io::Result<()> {
+    let mut received = Vec::new();
+    loop {
+        let Some(end) = timeout(REQUEST_TIME_MAX, receive(&mut stream, &mut received)).await??
+        else {
+            return Ok(());
+        };
+        let (answer, head_only, last) = match parse(&received[..end]) {
+            Ok(request) => (service.answer(request.path), request.head_only, request.last),
+            Err(refused) => (refused, false, true),
+        };
+        received.drain(..end);
+        let message = compose(&answer, head_only, last);
+        timeout(ANSWER_TIME_MAX, stream.write_all(message.as_bytes())).await??;
+        if last {
+            return stream.shutdown().await;
+        }
+    }
+}
+
+/// Receives until the head of a request is whole; its length, `None` at the end of the stream. A head that is too
+/// long is given as far as it came, which `parse` refuses.
+async fn receive(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    loop {
+        if let Some(at) = memchr::memmem::find(received, b"\r\n\r\n") {
+            return Ok(Some(at + 4));
+        }
+        if received.len() >= HEAD_BYTES_MAX {
+            return Ok(Some(received.len()));
+        }
+        if stream.read_buf(received).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Reads the head of a request, or gives the answer to what is none that can be served.
+fn parse(head: &[u8]) -> Result<Request<'_>, Answer> {
+    let bad = || Answer::text("400 Bad Request", "this is no request that is understood here\n");
+    if !head.ends_with(b"\r\n\r\n") {
+        return Err(Answer::text("431 Request Header Fields Too Large", "too long\n"));
+    }
+    let head = str::from_utf8(head).map_err(|_| bad())?;
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(bad());
+    };
+    if !target.starts_with('/') || !version.starts_with("HTTP/1.") {
+        return Err(bad());
+    }
+    if method != "GET" && method != "HEAD" {
+        return Err(Answer::text("405 Method Not Allowed", "GET and HEAD are served\n"));
+    }
+    let mut last = version == "HTTP/1.0";
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let (name, value) = (name.to_ascii_lowercase(), value.trim());
+        match name.as_str() {
+            "connection" => last |= value.eq_ignore_ascii_case("close"),
+            "content-length" if value != "0" => return Err(bad()),
+            "transfer-encoding" => return Err(bad()),
+            _ => {}
+        }
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    Ok(Request { path, head_only: method == "HEAD", last })
+}
+
+fn compose(answer: &Answer, head_only: bool, last: bool) -> String {
+    let Answer { status, content_type, body } = answer;
+    let mut message = String::with_capacity(body.len() + 256);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        message,
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\n",
+        body.len()
+    );
+    if status.starts_with("405") {
+        message.push_str("Allow: GET, HEAD\r\n");
+    }
+    message.push_str(if last { "Connection: close\r\n\r\n" } else { "\r\n" });
+    if !head_only {
+        message.push_str(body);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(head: &str) -> &'static str {
+        parse(head.as_bytes()).map_or_else(|refused| &refused.status[..3], |_| "ok")
+    }
+
+    #[test]
+    fn requests_are_read() {
+        let Ok(request) = parse(b"GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n") else { panic!() };
+        assert_eq!(request, Request { path: "/metrics", head_only: false, last: false });
+        let Ok(request) = parse(b"HEAD / HTTP/1.1\r\nconnection: Close\r\n\r\n") else { panic!() };
+        assert_eq!(request, Request { path: "/", head_only: true, last: true });
+        assert!(parse(b"GET / HTTP/1.0\r\n\r\n").is_ok_and(|request| request.last));
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_answered_with_the_status_that_says_why() {
+        assert_eq!(status("POST /metrics HTTP/1.1\r\n\r\n"), "405");
+        assert_eq!(status("GET /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\n"), "400");
+        assert_eq!(status("GET /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), "400");
+        assert_eq!(status("get a\r\n\r\n"), "400");
+        assert_eq!(status("GET metrics HTTP/1.1\r\n\r\n"), "400");
+        assert_eq!(status("GET / SPDY/3\r\n\r\n"), "400");
+        assert_eq!(status("GET / HTTP/1.1\r\nlong: x"), "431");
+    }
+}

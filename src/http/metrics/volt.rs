@@ -1,0 +1,159 @@
+//! Volt's own families: what memcached's statistics have no name for.
+//!
+//! Base units, no label whose values a client chooses. The figures of the process have the names that
+//! Prometheus' client libraries give them.
+
+use super::page::Page;
+use crate::command::admin::stats::Snapshot;
+use crate::engine::PolicyKind;
+use std::fs;
+
+/// Writes the families.
+pub(super) fn write(snapshot: &Snapshot<'_>, page: &mut Page) {
+    build(snapshot, page);
+    requests(snapshot, page);
+    memory(snapshot, page);
+    removals(snapshot, page);
+    connections(snapshot, page);
+    process(page);
+}
+
+fn build(snapshot: &Snapshot<'_>, page: &mut Page) {
+    let labels = [("version", env!("CARGO_PKG_VERSION"))];
+    page.gauge("volt_build_info", "The version of Volt.", &labels, 1.0);
+    let policy = match snapshot.context.engine.options().policy {
+        PolicyKind::Lru => "lru",
+        PolicyKind::Lfu => "lfu",
+    };
+    let help = "What is evicted first: lru least recently, lfu least frequently used.";
+    page.gauge("volt_eviction_policy_info", help, &[("policy", policy)], 1.0);
+    let workers = f64::from(snapshot.context.options.num_threads);
+    page.gauge("volt_workers", "Worker threads.", &[], workers);
+}
+
+fn requests(snapshot: &Snapshot<'_>, page: &mut Page) {
+    let totals = &snapshot.totals;
+    let series = snapshot.context.registry.latency().map(|(kind, sum)| (kind.name(), sum));
+    page.histogram(
+        "volt_command_duration_seconds",
+        "Time from a command's arrival in the server to its reply's departure; commands of one pipeline share it.",
+        "command",
+        series,
+    );
+    let help = "Keys that were asked for and not found, by the reason.";
+    let absent = totals.get_misses.saturating_sub(totals.get_expired + totals.get_flushed);
+    for (reason, keys) in
+        [("absent", absent), ("expired", totals.get_expired), ("flushed", totals.get_flushed)]
+    {
+        page.counter("volt_get_misses_total", help, &[("reason", reason)], keys);
+    }
+    let help = "Requests that were answered with ERROR or CLIENT_ERROR.";
+    page.counter("volt_protocol_errors_total", help, &[], totals.protocol_errors);
+    page.counter("volt_meta_commands_total", "Meta commands.", &[], totals.cmd_meta);
+    let help = "Logins tried.";
+    page.counter("volt_auth_attempts_total", help, &[], totals.auth_cmds);
+    page.counter("volt_auth_failures_total", "Logins failed.", &[], totals.auth_errors);
+}
+
+fn memory(snapshot: &Snapshot<'_>, page: &mut Page) {
+    let engine = &snapshot.engine;
+    let help = "Memory that counts towards the limit (memcached_limit_bytes), by its use.";
+    for (kind, bytes) in [
+        ("items", engine.item_bytes),
+        ("table", engine.table_bytes),
+        ("buffers", engine.buffer_bytes),
+        ("epoch_garbage", engine.garbage_bytes),
+    ] {
+        page.gauge("volt_memory_bytes", help, &[("kind", kind)], bytes as f64);
+    }
+    let buckets = (1_u64 << engine.hash_power) as f64;
+    page.gauge("volt_table_buckets", "Buckets of the hash table.", &[], buckets);
+    let load = engine.items as f64 / buckets;
+    page.gauge("volt_table_load_factor", "Items for each bucket of the hash table.", &[], load);
+}
+
+fn removals(snapshot: &Snapshot<'_>, page: &mut Page) {
+    let (totals, engine) = (&snapshot.totals, &snapshot.engine);
+    let help = "Items that left without being asked to: evicted to make room, expired, or flushed.";
+    let expired = totals.reclaimed.saturating_sub(totals.reclaimed_flushed);
+    for (reason, items) in
+        [("evicted", totals.evictions), ("expired", expired), ("flushed", totals.reclaimed_flushed)]
+    {
+        page.counter("volt_items_removed_total", help, &[("reason", reason)], items);
+    }
+    let help = "Items that were evicted or expired without ever having been fetched.";
+    for (reason, items) in
+        [("evicted", totals.evicted_unfetched), ("expired", totals.expired_unfetched)]
+    {
+        page.counter("volt_items_removed_unfetched_total", help, &[("reason", reason)], items);
+    }
+    let help = "Evicted items that had been hit since they were last looked at.";
+    page.counter("volt_evicted_active_total", help, &[], totals.evicted_active);
+    let help = "Items looked at in search of one to evict.";
+    page.counter("volt_eviction_candidates_total", help, &[], totals.eviction_candidates);
+    let help = "How long the item that was evicted last had not been used.";
+    page.gauge("volt_eviction_age_seconds", help, &[], f64::from(engine.eviction_age));
+}
+
+fn connections(snapshot: &Snapshot<'_>, page: &mut Page) {
+    let (context, totals) = (snapshot.context, &snapshot.totals);
+    let peak = context.connections.peak() as f64;
+    page.gauge("volt_connections_peak", "Most connections and listeners at one time.", &[], peak);
+    let help = "Connections closed for idling.";
+    page.counter("volt_connections_idle_kicked_total", help, &[], totals.idle_kicks);
+    let log = context.watch.stats();
+    page.gauge("volt_watchers", "Connections that watch.", &[], log.watchers as f64);
+    let help =
+        "Lines for watchers that were dropped, since a worker's or a watcher's buffer was full.";
+    for (at, lines) in [("worker", log.worker_dropped), ("watcher", log.watcher_skipped)] {
+        page.counter("volt_watch_lines_dropped_total", help, &[("at", at)], lines);
+    }
+}
+
+/// What `/proc` calls a kB, in bytes.
+const KIB: f64 = 1024.0;
+
+/// What the system tells of the process. Where there is no `/proc`, the page goes without.
+fn process(page: &mut Page) {
+    if let Ok(status) = fs::read_to_string("/proc/self/status") {
+        let kilobytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_end_matches("kB").trim().parse::<f64>().ok()
+        };
+        if let Some(size) = kilobytes("VmRSS:") {
+            let help = "Resident memory of the process.";
+            page.gauge("process_resident_memory_bytes", help, &[], size * KIB);
+        }
+        if let Some(size) = kilobytes("VmSize:") {
+            let help = "Virtual memory of the process.";
+            page.gauge("process_virtual_memory_bytes", help, &[], size * KIB);
+        }
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        let help = "Open file descriptors of the process.";
+        page.gauge("process_open_fds", help, &[], open.count() as f64);
+    }
+    if let Some(most) = fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(max_fds) {
+        let help = "Most file descriptors that the process may open.";
+        page.gauge("process_max_fds", help, &[], most);
+    }
+}
+
+/// The soft limit on descriptors, from the text of `/proc/self/limits`.
+fn max_fds(limits: &str) -> Option<f64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_on_descriptors_is_read() {
+        let text = "Max processes  1  2  processes\nMax open files  1024  524288  files\n";
+        assert_eq!(max_fds(text), Some(1024.0));
+        assert_eq!(max_fds("Max open files unlimited unlimited files"), None);
+        assert_eq!(max_fds(""), None);
+    }
+}
