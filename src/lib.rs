@@ -25,7 +25,7 @@
 //! |---|---|---|
 //! | 5 | `main`, `node` | everything below |
 //! | 4 | `config` | floor 0; the options of floors 1 to 3 and what they are made of |
-//! | 3 | `server`, `http` (later `grpc`, `cluster`) | floors 0 to 2; not each other |
+//! | 3 | `server`, `http`, `tool` (later `grpc`, `cluster`) | floors 0 to 2; not each other |
 //! | 2 | `command` (later `persist`) | floors 0 and 1; not each other |
 //! | 1 | `protocol`; `engine` | floor 0; not each other |
 //! | 0 | `sync`, `clock`, `stats`, `units` | nothing of Volt |
@@ -79,6 +79,7 @@ pub mod protocol;
 pub mod server;
 pub mod stats;
 pub mod sync;
+pub mod tool;
 pub mod units;
 
 /// The examples of the README, which are tests too.

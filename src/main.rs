@@ -8,6 +8,7 @@ use volt::config::{self, Config, Outcome, logging};
 use volt::node::{Node, Options};
 use volt::server::process::{self, PidFile};
 use volt::server::signals::Signals;
+use volt::tool;
 
 /// The heap of the process, where the engine's items come from, too.
 #[cfg(feature = "jemalloc")]
@@ -18,6 +19,9 @@ static HEAP: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const EX_OSERR: u8 = 71;
 
 fn main() -> ExitCode {
+    if let Some(code) = tool::run(&env::args_os().collect::<Vec<_>>()) {
+        return code;
+    }
     match config::load(env::args_os(), env::vars_os()) {
         Ok(Outcome::Run(config)) => run(*config),
         Ok(Outcome::Print(text)) => {

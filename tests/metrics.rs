@@ -450,3 +450,33 @@ fn an_address_that_is_open_to_the_world_is_announced() {
     let local = said("127.0.0.1:0");
     assert!(local.contains("metrics: http://127.0.0.1:") && !local.contains("open"), "{local}");
 }
+
+#[test]
+fn hot_keys_are_shown_while_somebody_looks_for_them() {
+    let node = start();
+    let mut connection = connect(&node);
+    assert_eq!(connection.ask("stats hotkeys"), "STAT hotkeys_status disabled");
+    assert_eq!(connection.line(), "END");
+    assert_eq!(connection.ask("stats hotkeys on"), "OK");
+    for round in 0..1000 {
+        connection.ask(&format!("get {}", if round % 2 == 0 { "hot" } else { "warm" }));
+        connection.ask(&format!("delete cold{round}"));
+    }
+    let line = connection.ask("stats hotkeys");
+    let words: Vec<_> = line.split(' ').collect();
+    let ["KEY", "hot" | "warm", "accesses", accesses, "error", _, "share", share] = words[..]
+    else {
+        panic!("{line}")
+    };
+    // One access in eight is counted, at random.
+    assert!((150..1000).contains(&accesses.parse::<u32>().unwrap()), "{line}");
+    let share: f64 = share.parse().unwrap();
+    assert!((0.1..0.4).contains(&share), "{line}");
+    while connection.line() != "END" {}
+    let page = scrape(&node);
+    assert!((page.value("volt_hot_keys_share", &[("top", "1")]) - share).abs() < 0.001);
+    assert!(!page.types.contains_key("volt_hot_key_share"), "nobody asked for names");
+    assert_eq!(connection.ask("stats hotkeys off"), "OK");
+    assert!(!scrape(&node).types.contains_key("volt_hot_keys_share"));
+    assert!(connection.ask("stats hotkeys x").starts_with("CLIENT_ERROR usage"));
+}

@@ -141,6 +141,27 @@ fn hangup_reads_the_users_again_and_goes_on() {
 }
 
 #[test]
+fn a_healthcheck_tells_a_volt_from_none() {
+    let check = |address: &str| {
+        Command::new(env!("CARGO_BIN_EXE_volt")).args(["healthcheck", address]).output().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    fs::write(&users, "foo:bar\n").unwrap();
+    for arguments in [&[][..], &["-Y", users.to_str().unwrap()]] {
+        let mut program = start(arguments);
+        let address = program.connect().peer_addr().unwrap().to_string();
+        let output = check(&address);
+        assert!(output.status.success(), "{output:?}");
+        program.signal("-TERM");
+        program.ends();
+        let output = check(&address);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8(output.stderr).unwrap().starts_with(&address));
+    }
+}
+
+#[test]
 fn a_client_may_stop_it_where_that_is_allowed() {
     let mut program = start(&["-A"]);
     let mut stream = program.connect();

@@ -5,6 +5,7 @@
 //! administrator says so.
 
 use super::admin::detail::Detail;
+use super::admin::hotkeys::HotKeys;
 use super::admin::tunables::Tunables;
 use super::auth::Auth;
 use super::connections::Connections;
@@ -36,6 +37,8 @@ pub struct Context {
     pub watch: Arc<Hub>,
     /// Counts by key prefix (`stats detail`).
     pub detail: Detail,
+    /// The keys that are asked for most (`stats hotkeys`).
+    pub hot_keys: HotKeys,
     /// Stops the node.
     pub control: Box<dyn Control>,
 }
@@ -59,6 +62,7 @@ impl Context {
             connections: Arc::new(Connections::default()),
             watch,
             detail: Detail::new(options.stat_key_prefix, options.detail_enabled),
+            hot_keys: HotKeys::new(options.hot_keys),
             options,
             control,
         }

@@ -41,6 +41,8 @@ pub struct Worker {
     pub context: Arc<Context>,
     /// Counts by key prefix, while `stats detail` is on.
     pub detail: admin::detail::Recorder,
+    /// Looks for hot keys, while `stats hotkeys` is on.
+    pub hot_keys: admin::hotkeys::Recorder,
     /// How long commands take.
     pub latency: latency::Recorder,
 }
@@ -52,6 +54,7 @@ impl Worker {
         Self {
             handle: context.engine.handle(),
             detail: context.detail.recorder(),
+            hot_keys: context.hot_keys.recorder(),
             latency: latency::Recorder::new(histograms),
             context,
         }

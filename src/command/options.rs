@@ -66,6 +66,8 @@ pub struct Options {
     pub detail_enabled: bool,
     /// `stats sizes` is to be answered.
     pub track_sizes: bool,
+    /// The keys that are asked for most are counted from the start.
+    pub hot_keys: bool,
     /// How long commands take is measured.
     pub latency: bool,
     /// Bytes of lines kept for a watcher that does not read.
@@ -148,6 +150,7 @@ impl Default for Options {
             stat_key_prefix: b':',
             detail_enabled: false,
             track_sizes: false,
+            hot_keys: false,
             latency: false,
             watcher_logbuf_size_bytes: 256 * 1024,
             worker_logbuf_size_bytes: 64 * 1024,

@@ -107,7 +107,7 @@ pub(super) fn run(scope: Scope<'_>, input: &[u8], allowed: u32, output: &mut Out
     let outcome = run_one(scope, input, &first, hash, &mut consumed, output);
     // What waits for its data block is seen again.
     if !matches!(outcome, Outcome::WaitForBlock) {
-        scope.worker.latency.note(first.kind());
+        note(scope, &first);
     }
     Batch { consumed, served: 1, outcome }
 }
@@ -158,12 +158,19 @@ fn run_ahead(
         batch.consumed = item.end;
         batch.served += 1;
         batch.outcome = run_one(scope, input, item, *hash, &mut batch.consumed, output);
-        scope.worker.latency.note(item.kind());
+        note(scope, item);
         if !matches!(batch.outcome, Outcome::Done) {
             break;
         }
     }
     batch
+}
+
+/// Counts a request that was run.
+#[inline]
+fn note(scope: Scope<'_>, item: &Item<'_>) {
+    scope.worker.latency.note(item.kind());
+    scope.worker.hot_keys.see(&item.request);
 }
 
 /// Runs one request. `consumed` is where the input goes on after it; a request that does not use up its whole extent

@@ -236,6 +236,7 @@ impl Check<'_> {
             stat_key_prefix: self.prefix_delimiter()?,
             detail_enabled: commands.stats_detail,
             track_sizes: commands.track_sizes,
+            hot_keys: commands.hot_keys,
             latency: self.settings.metrics.latency && http.listen.is_some(),
             watcher_logbuf_size_bytes: self
                 .bytes("commands.watcher_logbuf_size", commands.watcher_logbuf_size)?,
@@ -251,7 +252,11 @@ impl Check<'_> {
         let key = "metrics.listen";
         let listen = http::Listen::parse(&self.settings.metrics.listen)
             .map_err(|wrong| self.layers.error(key, EX_USAGE, wrong.to_string()))?;
-        Ok(http::Options { listen, required: *self.layers.origin(key) != Origin::Default })
+        Ok(http::Options {
+            listen,
+            required: *self.layers.origin(key) != Origin::Default,
+            hot_key_names: self.settings.metrics.hot_key_names,
+        })
     }
 
     /// With passwords the protocol is text, unless a flag asked for another.

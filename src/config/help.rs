@@ -78,6 +78,8 @@ Volt's own
     --policy <name>       what is evicted first: lru or lfu (default: lru)
     --metrics-listen <addr> where /metrics, /healthz and /readyz are: host:port or
                           off (default: 127.0.0.1:9150)
+volt healthcheck [<addr>] does a Volt answer there? exit code 0 or 1
+                          (default: the environment's port, or 127.0.0.1:11211)
 "#;
 
 /// The text of `-h`.

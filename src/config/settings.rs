@@ -62,6 +62,7 @@ pub(super) struct Commands {
     pub(super) shutdown: bool,
     pub(super) prefix_delimiter: String,
     pub(super) stats_detail: bool,
+    pub(super) hot_keys: bool,
     pub(super) track_sizes: bool,
     pub(super) watcher_logbuf_size: ByteSize,
     pub(super) worker_logbuf_size: ByteSize,
@@ -73,6 +74,7 @@ pub(super) struct Commands {
 pub(super) struct Metrics {
     pub(super) listen: String,
     pub(super) latency: bool,
+    pub(super) hot_key_names: bool,
 }
 
 /// The process as the system sees it.
@@ -135,6 +137,7 @@ impl Default for Commands {
             shutdown: false,
             prefix_delimiter: ":".to_owned(),
             stats_detail: false,
+            hot_keys: false,
             track_sizes: false,
             watcher_logbuf_size: ByteSize(256 << 10),
             worker_logbuf_size: ByteSize(64 << 10),
@@ -144,7 +147,7 @@ impl Default for Commands {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { listen: http::DEFAULT_LISTEN.to_owned(), latency: true }
+        Self { listen: http::DEFAULT_LISTEN.to_owned(), latency: true, hot_key_names: false }
     }
 }
 

@@ -42,6 +42,7 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) struct Service {
     context: Arc<Context>,
     ready: Arc<AtomicBool>,
+    hot_key_names: bool,
 }
 
 /// An answer to a request.
@@ -58,8 +59,8 @@ impl Answer {
 }
 
 impl Service {
-    pub fn new(context: Arc<Context>, ready: Arc<AtomicBool>) -> Self {
-        Self { context, ready }
+    pub fn new(context: Arc<Context>, ready: Arc<AtomicBool>, hot_key_names: bool) -> Self {
+        Self { context, ready, hot_key_names }
     }
 
     fn answer(&self, path: &str) -> Answer {
@@ -67,7 +68,7 @@ impl Service {
             "/metrics" => Answer {
                 status: "200 OK",
                 content_type: METRICS,
-                body: metrics::render(&self.context),
+                body: metrics::render(&self.context, self.hot_key_names),
             },
             "/healthz" => Answer::text("200 OK", "ok\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => Answer::text("200 OK", "ready\n"),

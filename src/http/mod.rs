@@ -32,6 +32,8 @@ pub struct Options {
     pub listen: Option<Listen>,
     /// Somebody chose the address: that it cannot be had ends the start.
     pub required: bool,
+    /// The names of hot keys are on the page, for whoever reads it.
+    pub hot_key_names: bool,
 }
 
 /// Why the endpoint does not start.
@@ -80,15 +82,15 @@ impl Http {
             }
             Err(source) => return Err(StartError::Listen { listen: listen.clone(), source }),
         };
-        Self::serve(listener, Arc::clone(context)).map(Some).map_err(StartError::Thread)
+        Self::serve(listener, options, Arc::clone(context)).map(Some).map_err(StartError::Thread)
     }
 
-    fn serve(listener: TcpListener, context: Arc<Context>) -> io::Result<Self> {
+    fn serve(listener: TcpListener, options: &Options, context: Arc<Context>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let ready = Arc::new(AtomicBool::new(false));
-        let service = Arc::new(Service::new(context, Arc::clone(&ready)));
+        let service = Arc::new(Service::new(context, Arc::clone(&ready), options.hot_key_names));
         let (stop, stopped) = oneshot::channel();
         let main = move || runtime.block_on(exchange::run(listener, service, stopped));
         let thread = thread::Builder::new().name("volt-http".to_owned()).spawn(main)?;

@@ -6,6 +6,7 @@
 //! ([`Listing`]); everything else is answered at once.
 
 pub mod detail;
+pub mod hotkeys;
 pub mod stats;
 pub mod tunables;
 

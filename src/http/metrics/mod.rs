@@ -4,6 +4,7 @@
 //! is kept in between, so what is gone from the cache is gone from the page. Counters count from the start of the
 //! process, whatever `stats reset` says: a scraper's rates survive it.
 
+mod hotkeys;
 mod memcached;
 mod page;
 mod volt;
@@ -13,14 +14,15 @@ use crate::command::admin::stats::Snapshot;
 use page::Page;
 use std::time::Instant;
 
-/// Renders the page.
+/// Renders the page; the names of hot keys are on it only if somebody wants that.
 #[must_use]
-pub fn render(context: &Context) -> String {
+pub fn render(context: &Context, hot_key_names: bool) -> String {
     let began = Instant::now();
     let mut page = Page::new();
     let snapshot = Snapshot::lifetime(context);
     memcached::write(&snapshot, &mut page);
     volt::write(&snapshot, &mut page);
+    hotkeys::write(&context.hot_keys, hot_key_names, &mut page);
     page.gauge(
         "volt_scrape_duration_seconds",
         "Time it took to gather this page.",

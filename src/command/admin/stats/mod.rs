@@ -47,7 +47,7 @@ pub(super) fn execute(worker: &Worker, arguments: &[&[u8]], output: &mut Output)
     let Some((&word, rest)) = arguments.split_first() else {
         return lines(worker, output, general::write);
     };
-    // In memcached's order: it decides what an abbreviation stands for. The last three are not abbreviated.
+    // In memcached's order: it decides what an abbreviation stands for. The last ones are not abbreviated.
     if abbreviates(word, "reset") {
         reset(worker);
         "RESET".into()
@@ -63,6 +63,7 @@ pub(super) fn execute(worker: &Worker, arguments: &[&[u8]], output: &mut Output)
         match word {
             b"items" => lines(worker, output, items::items),
             b"slabs" => lines(worker, output, items::slabs),
+            b"hotkeys" => hotkeys(worker, rest, output),
             b"sizes" if worker.context.options.track_sizes => {
                 Outcome::List(Listing::sizes()).into()
             }
@@ -108,6 +109,30 @@ fn detail(worker: &Worker, arguments: &[&[u8]], output: &mut Output) -> Answer {
         _ => return "CLIENT_ERROR usage: stats detail on|off|dump".into(),
     }
     "OK".into()
+}
+
+/// Volt's own: keys are shown to whom they may be dumped to.
+fn hotkeys(worker: &Worker, arguments: &[&[u8]], output: &mut Output) -> Answer {
+    let context = &worker.context;
+    if !context.options.dump_enabled {
+        return "CLIENT_ERROR stats hotkeys not allowed".into();
+    }
+    match arguments {
+        [] if context.hot_keys.enabled() => {
+            context.hot_keys.dump(output);
+            Outcome::Done.into()
+        }
+        [] => lines(worker, output, |_, sink| sink("hotkeys_status", &"disabled")),
+        [b"on"] => {
+            context.hot_keys.enable(true);
+            "OK".into()
+        }
+        [b"off"] => {
+            context.hot_keys.enable(false);
+            "OK".into()
+        }
+        _ => "CLIENT_ERROR usage: stats hotkeys [on|off]".into(),
+    }
 }
 
 fn cachedump(worker: &Worker, arguments: &[&[u8]]) -> Answer {
