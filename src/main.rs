@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     end_on_panic();
-    let log = logging::init(config.log, config.process.verbosity);
+    let log = logging::init(config.log, config.log_format, config.process.verbosity);
+    tracing::info!(settings = config.settings, "starting Volt {}", env!("CARGO_PKG_VERSION"));
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }

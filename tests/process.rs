@@ -162,6 +162,28 @@ fn a_healthcheck_tells_a_volt_from_none() {
 }
 
 #[test]
+fn the_log_is_an_object_a_line_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program =
+        command(folder.path(), &["-A", "-c", "77", "--metrics-listen", "127.0.0.1:0"]);
+    let child = program.env("VOLT__LOG__FORMAT", "json").stderr(Stdio::piped()).spawn().unwrap();
+    let mut program = Program { child, folder };
+    program.connect().write_all(b"shutdown\r\n").unwrap();
+    assert_eq!(program.ends().code(), Some(0));
+    let mut log = String::new();
+    program.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.len() >= 4, "{log}");
+    for line in &lines {
+        assert!(line["timestamp"].is_string() && line["fields"]["message"].is_string(), "{line}");
+    }
+    let settings = lines[0]["fields"]["settings"].as_str().unwrap();
+    assert_eq!(lines[0]["level"], "INFO");
+    assert!(settings.contains("server.conn_limit = 77, ") && settings.contains("log.format = "));
+}
+
+#[test]
 fn a_client_may_stop_it_where_that_is_allowed() {
     let mut program = start(&["-A"]);
     let mut stream = program.connect();

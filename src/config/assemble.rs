@@ -6,7 +6,7 @@
 use super::cli::CommandLine;
 use super::error::{EX_USAGE, Error, FAILURE};
 use super::layers::{Layers, Origin};
-use super::logging::Level;
+use super::logging::{Format, Level};
 use super::settings::Settings;
 use super::{Config, Outcome};
 use crate::command::auth::Credentials;
@@ -56,7 +56,19 @@ pub(super) fn assemble(
     let command = check.command(&line, &server, &engine, &http)?;
     let process = check.process(&line);
     let log = choice(layers, "log.level", &settings.log.level, &Level::NAMES)?;
-    Ok(Outcome::Run(Box::new(Config { engine, server, command, http, process, log, notices })))
+    let log_format = choice(layers, "log.format", &settings.log.format, &Format::NAMES)?;
+    let settings = layers.to_string();
+    Ok(Outcome::Run(Box::new(Config {
+        engine,
+        server,
+        command,
+        http,
+        process,
+        log,
+        log_format,
+        settings,
+        notices,
+    })))
 }
 
 /// The settings with their origins, for messages.

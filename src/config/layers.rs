@@ -212,6 +212,17 @@ fn mismatch(default: &ValueKind, given: &ValueKind) -> Option<&'static str> {
     (!fits).then_some(expected)
 }
 
+impl fmt::Display for Layers {
+    /// All settings on one line: `memory.limit = 67108864, ...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (key, (kind, _))) in self.values.iter().enumerate() {
+            let gap = if number == 0 { "" } else { ", " };
+            write!(f, "{gap}{key} = {}", shown(kind))?;
+        }
+        Ok(())
+    }
+}
+
 /// A value as it would be written in the file.
 fn shown(kind: &ValueKind) -> String {
     match kind {

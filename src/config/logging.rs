@@ -58,6 +58,22 @@ impl Level {
     }
 }
 
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people: time, level, message, fields.
+    #[default]
+    Text,
+    /// For machines: an object a line, with `timestamp`, `level` and `fields`.
+    Json,
+}
+
+impl Format {
+    /// Every format by its name in the settings.
+    pub(super) const NAMES: [(&'static str, Self); 2] =
+        [("text", Self::Text), ("json", Self::Json)];
+}
+
 /// Changes the level of the log that [`init`] installed.
 #[derive(Debug, Clone)]
 pub struct Verbosity {
@@ -75,10 +91,14 @@ impl Verbosity {
 
 /// Installs the log for the whole process: `quiet` is what is shown without any `-v`. Does nothing if some
 /// log is installed already (a program that embeds Volt has its own).
-pub fn init(quiet: Level, verbosity: u32) -> Verbosity {
+pub fn init(quiet: Level, format: Format, verbosity: u32) -> Verbosity {
     let (filter, handle) = reload::Layer::new(Level::of_verbosity(verbosity, quiet).filter());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let registry = tracing_subscriber::registry().with(filter);
+    let _ = match format {
+        Format::Text => registry.with(lines).try_init(),
+        Format::Json => registry.with(lines.json()).try_init(),
+    };
     Verbosity { quiet, filter: handle }
 }
 

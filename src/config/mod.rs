@@ -49,6 +49,10 @@ pub struct Config {
     pub process: server::process::Options,
     /// What of the log is shown without `-v`.
     pub log: logging::Level,
+    /// How its lines are written.
+    pub log_format: logging::Format,
+    /// Every setting with its value, for the log.
+    pub settings: String,
     /// Lines for the log: flags that have no effect here, and what else deserves a look.
     pub notices: Vec<String>,
 }

@@ -93,6 +93,7 @@ pub(super) struct Process {
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) level: String,
+    pub(super) format: String,
 }
 
 impl Default for Memory {
@@ -153,6 +154,6 @@ impl Default for Metrics {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned() }
+        Self { level: "info".to_owned(), format: "text".to_owned() }
     }
 }
