@@ -480,3 +480,36 @@ fn hot_keys_are_shown_while_somebody_looks_for_them() {
     assert!(!scrape(&node).types.contains_key("volt_hot_keys_share"));
     assert!(connection.ask("stats hotkeys x").starts_with("CLIENT_ERROR usage"));
 }
+
+#[test]
+fn top_shows_what_is_going_on() {
+    let node = start();
+    let (metrics, server) = (node.metrics_address().unwrap(), node.addresses().tcp[0]);
+    let mut connection = connect(&node);
+    connection.ask("stats hotkeys on");
+    let mut top = Command::new(env!("CARGO_BIN_EXE_volt"))
+        .args(["top", "-n", "1", &metrics.to_string(), &server.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = loop {
+        assert_eq!(connection.ask("get nothing"), "END");
+        if let Some(status) = top.try_wait().unwrap() {
+            break status;
+        }
+    };
+    let mut frame = String::new();
+    top.stdout.take().unwrap().read_to_string(&mut frame).unwrap();
+    assert!(status.success(), "{frame}");
+    for part in ["hit ratio 0.0%", "\nget ", "memory [", "conns  ", "hot key", "\nnothing "] {
+        assert!(frame.contains(part), "{part} is not in\n{frame}");
+    }
+    assert!(!frame.contains('\x1b'), "nothing is painted in a pipe");
+    drop(node);
+    let output = Command::new(env!("CARGO_BIN_EXE_volt"))
+        .args(["top", &metrics.to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("/metrics: "));
+}

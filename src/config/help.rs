@@ -80,6 +80,8 @@ Volt's own
                           off (default: 127.0.0.1:9150)
 volt healthcheck [<addr>] does a Volt answer there? exit code 0 or 1
                           (default: the environment's port, or 127.0.0.1:11211)
+volt top [-n <frames>] [<metrics addr> [<addr>]] what a running Volt does, in a
+                          terminal (default: 127.0.0.1:9150 127.0.0.1:11211)
 "#;
 
 /// The text of `-h`.
