@@ -63,7 +63,7 @@ fn page(c: &mut Criterion) {
     let node = Node::start(options).expect("a free port");
     let context: &Context = node.context();
     c.bench_function("a page of metrics", |b| {
-        b.iter(|| black_box(metrics::render(context, false)))
+        b.iter(|| black_box(metrics::render(context, false)));
     });
 }
 
