@@ -45,6 +45,22 @@ fn raw(node: &Node) -> TcpStream {
     stream
 }
 
+/// What a `stats` command says of `name`, over the wire.
+#[track_caller]
+fn stat(connection: &mut Connection, command: &str, name: &str) -> u64 {
+    let mut value = None;
+    let mut line = connection.ask(command);
+    while let Some(stat) = line.strip_prefix("STAT ") {
+        let (its_name, its_value) = stat.split_once(' ').unwrap();
+        if its_name == name {
+            value = Some(its_value.parse().unwrap());
+        }
+        line = connection.line();
+    }
+    assert_eq!(line, "END");
+    value.unwrap_or_else(|| panic!("{command} has no {name}"))
+}
+
 /// Waits until something is true of the node.
 #[track_caller]
 fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
@@ -353,9 +369,37 @@ fn without_maxconns_fast_a_client_over_the_limit_waits() {
     wait_until("accepting has paused", || totals(&node).listen_disabled_num == 1);
     first.send(b"get a\r\n");
     expect(&mut first, b"END\r\n");
+    wait_until("stats says so", || stat(&mut first, "stats", "accepting_conns") == 0);
+    assert_eq!(stat(&mut first, "stats", "listen_disabled_num"), 1);
     drop(first);
     expect(&mut second, b"END\r\n");
     assert_eq!(totals(&node).rejected_connections, 0);
+    assert_eq!(stat(&mut second, "stats", "accepting_conns"), 1);
+    assert!(stat(&mut second, "stats", "time_in_listen_disabled_us") > 0);
+}
+
+#[test]
+fn the_time_without_use_of_what_was_evicted_is_told() {
+    let clock = Arc::new(Clock::manual());
+    let mut options = options();
+    options.engine.memory_limit = 4 << 20;
+    let node = Node::start_at(options, Arc::clone(&clock)).unwrap();
+    let mut connection = connect(&node);
+    let value = "x".repeat(10_000);
+    let fill = |connection: &mut Connection, round: u32| {
+        for key in 0..300 {
+            let reply = connection.ask(&format!("set {round}-{key} 0 0 10000\r\n{value}"));
+            assert_eq!(reply, "STORED");
+        }
+    };
+    fill(&mut connection, 1);
+    assert_eq!(stat(&mut connection, "stats items", "items:1:evicted_time"), 0);
+    clock.advance(30);
+    fill(&mut connection, 2);
+    assert!(stat(&mut connection, "stats items", "items:1:evicted") > 0);
+    assert_eq!(stat(&mut connection, "stats items", "items:1:evicted_time"), 30);
+    assert_eq!(connection.ask("stats reset"), "RESET");
+    assert_eq!(stat(&mut connection, "stats items", "items:1:evicted_time"), 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use crate::clock::RelTime;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a connection is doing, in memcached's words.
@@ -135,6 +135,8 @@ impl Connection {
 #[derive(Debug, Default)]
 pub struct Connections {
     open: Mutex<Table>,
+    /// Listeners that do not accept for now.
+    pausing: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -186,8 +188,29 @@ impl Connections {
         self.table().peak
     }
 
+    /// Notes that a listener does not accept until the returned value is dropped.
+    pub fn pause(&self) -> Pause<'_> {
+        self.pausing.fetch_add(1, Ordering::Relaxed);
+        Pause(&self.pausing)
+    }
+
+    /// Whether every listener accepts.
+    pub fn accepting(&self) -> bool {
+        self.pausing.load(Ordering::Relaxed) == 0
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A listener that does not accept, until dropped.
+#[derive(Debug)]
+pub struct Pause<'c>(&'c AtomicUsize);
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,7 @@ use super::peer::Local;
 use super::runtime::{self, Ready};
 use super::worker::{Accepted, Client};
 use crate::command::Context;
-use crate::command::connections::State;
+use crate::command::connections::{Connections, State};
 use crate::stats::Counters;
 use socket2::Socket;
 use std::cell::Cell;
@@ -66,6 +66,7 @@ fn listen(plan: Plan) -> io::Result<()> {
         turn: Cell::new(0),
         permits: Arc::new(Semaphore::new(plan.max_connections.min(Semaphore::MAX_PERMITS))),
         maxconns_fast: plan.maxconns_fast,
+        connections: Arc::clone(&plan.context.connections),
         counters: plan.context.registry.register(),
     });
     for listener in tcp.chain(unix) {
@@ -117,6 +118,7 @@ struct Acceptor {
     turn: Cell<usize>,
     permits: Arc<Semaphore>,
     maxconns_fast: bool,
+    connections: Arc<Connections>,
     counters: Arc<Counters>,
 }
 
@@ -164,7 +166,7 @@ impl Acceptor {
 
     /// Waits for `until`, and counts the time as one in which nothing was accepted.
     async fn pause<T>(&self, until: impl Future<Output = T>) -> T {
-        let start = Instant::now();
+        let (_pause, start) = (self.connections.pause(), Instant::now());
         let result = until.await;
         let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.time_in_listen_disabled_us.add(micros);

@@ -68,7 +68,7 @@ counters! {
     cmd_flush,
     /// Keys touched (touch, gat, mg with T).
     cmd_touch,
-    /// Meta commands.
+    /// me commands: the other meta commands count as what they do.
     cmd_meta,
     /// Keys found.
     get_hits,
@@ -142,8 +142,6 @@ counters! {
     evicted_nonzero,
     /// Evicted items that were never fetched.
     evicted_unfetched,
-    /// Evicted items that had been hit since they were last looked at.
-    evicted_active,
     /// Items whose memory came back by expiry.
     reclaimed,
     /// Those among them that a flush had put an end to.

@@ -49,7 +49,8 @@ fn requests(snapshot: &Snapshot<'_>, page: &mut Page) {
     }
     let help = "Requests that were answered with ERROR or CLIENT_ERROR.";
     page.counter("volt_protocol_errors_total", help, &[], totals.protocol_errors);
-    page.counter("volt_meta_commands_total", "Meta commands.", &[], totals.cmd_meta);
+    let help = "me commands (cmd_meta); mg, ms, md and ma count as what they do.";
+    page.counter("volt_meta_debug_commands_total", help, &[], totals.cmd_meta);
     let help = "Logins tried.";
     page.counter("volt_auth_attempts_total", help, &[], totals.auth_cmds);
     page.counter("volt_auth_failures_total", "Logins failed.", &[], totals.auth_errors);
@@ -87,8 +88,6 @@ fn removals(snapshot: &Snapshot<'_>, page: &mut Page) {
     {
         page.counter("volt_items_removed_unfetched_total", help, &[("reason", reason)], items);
     }
-    let help = "Evicted items that had been hit since they were last looked at.";
-    page.counter("volt_evicted_active_total", help, &[], totals.evicted_active);
     let help = "Items looked at in search of one to evict.";
     page.counter("volt_eviction_candidates_total", help, &[], totals.eviction_candidates);
     let help = "How long the item that was evicted last had not been used.";

@@ -89,9 +89,9 @@ fn network(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
     sink("bytes_read", &totals.bytes_read);
     sink("bytes_written", &totals.bytes_written);
     sink("limit_maxbytes", &engine.memory_limit);
-    sink("accepting_conns", &1);
-    sink("listen_disabled_num", &0);
-    sink("time_in_listen_disabled_us", &0);
+    sink("accepting_conns", &u8::from(snapshot.context.connections.accepting()));
+    sink("listen_disabled_num", &totals.listen_disabled_num);
+    sink("time_in_listen_disabled_us", &totals.time_in_listen_disabled_us);
     sink("threads", &options.num_threads);
     sink("conn_yields", &totals.conn_yields);
     sink("hash_power_level", &engine.hash_power);
@@ -144,7 +144,7 @@ fn items(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
     sink("expired_unfetched", &totals.expired_unfetched);
     sink("evicted_unfetched", &totals.evicted_unfetched);
     if maintained {
-        sink("evicted_active", &totals.evicted_active);
+        sink("evicted_active", &0);
     }
     sink("evictions", &totals.evictions);
     sink("reclaimed", &totals.reclaimed);

@@ -31,18 +31,20 @@ pub fn items(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
         stat("age_hot", &0);
         stat("age_warm", &0);
     }
+    // There is no tail whose age could be told: that of the item that was evicted last is nearest to it.
     stat("age", &engine.eviction_age);
     stat("mem_requested", &engine.item_bytes);
     stat("evicted", &totals.evictions);
     stat("evicted_nonzero", &totals.evicted_nonzero);
-    stat("evicted_time", &0);
+    // `stats reset` forgets it with the evictions.
+    stat("evicted_time", if totals.evictions > 0 { &engine.eviction_age } else { &0 });
     stat("outofmemory", &totals.store_no_memory);
     stat("tailrepairs", &0);
     stat("reclaimed", &totals.reclaimed);
     stat("expired_unfetched", &totals.expired_unfetched);
     stat("evicted_unfetched", &totals.evicted_unfetched);
     if maintained {
-        stat("evicted_active", &totals.evicted_active);
+        stat("evicted_active", &0);
     }
     stat("crawler_reclaimed", &totals.crawler_reclaimed);
     stat("crawler_items_checked", &totals.crawler_items_checked);
