@@ -96,11 +96,11 @@ pub struct Options {
     pub slab_automove_ratio: f64,
     /// Shown; there are no slabs to move.
     pub slab_automove_window: u32,
-    /// Expired items are looked for in the background, and crawls can be asked for.
+    /// Clients may ask for crawls and dumps; expired items are looked for in the background either way.
     pub lru_crawler: bool,
-    /// Microseconds between two steps of a crawl.
+    /// Shown; a crawl gives way to other clients after every step. Microseconds.
     pub lru_crawler_sleep_us: u32,
-    /// Items per class that a crawl looks at, 0 for all.
+    /// Shown; a crawl visits everything. Items.
     pub lru_crawler_tocrawl: u32,
     /// Shown; nothing can be left at a tail.
     pub tail_repair_time_s: u32,

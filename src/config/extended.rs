@@ -38,7 +38,11 @@ use Meaning::{Call, NoEffect, Number, Refused, Switch};
 /// Why there is no segmented LRU to tune.
 const LRU: &str = "recency is kept in one order, and no thread maintains it";
 
-/// No reason: the word is about something that the commands have.
+/// Why a crawl has no pace to set.
+const CRAWL: &str = "a crawl visits everything, and gives way to other clients after every step";
+
+/// No reason: the word says whether clients may ask for crawls and dumps. Expired items are taken out in the
+/// background either way.
 const ACTED_UPON: &str = "";
 
 /// Any number of things.
@@ -78,7 +82,7 @@ static WORDS: &[Word] = &[
         "lru_crawler_sleep",
         "Missing lru_crawler_sleep value",
         Whole(
-            ACTED_UPON,
+            CRAWL,
             0..=1_000_000,
             "LRU crawler sleep must be between 0 and 1 second",
             |shown, us| shown.lru_crawler_sleep_us = us,
@@ -88,7 +92,7 @@ static WORDS: &[Word] = &[
         "lru_crawler_tocrawl",
         "Missing lru_crawler_tocrawl value",
         Whole(
-            ACTED_UPON,
+            CRAWL,
             0..=u32::MAX as i64,
             "lru_crawler_tocrawl takes a numeric 32bit value",
             |shown, items| shown.lru_crawler_tocrawl = items,

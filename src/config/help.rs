@@ -61,15 +61,17 @@ Process
    - track_sizes          count items by size for stats sizes
    - watcher_logbuf_size=<kb> lines kept for one watcher (default: 256)
    - worker_logbuf_size=<kb>  lines of one worker for the watchers (default: 64)
-   - no_lru_crawler, lru_crawler_sleep=<us>, lru_crawler_tocrawl=<num>
+   - no_lru_crawler       refuse clients' crawls and dumps (lru_crawler crawl, metadump,
+                          mgdump) until lru_crawler enable; expired items are taken
+                          out in the background all the same
    - modern, no_modern
 
 Taken for memcached's sake, without effect
 -f, --slab-growth-factor  -n, --slab-min-size  -L, --enable-largepages  -N, --napi-ids
--o no_hashexpand, hash_algorithm, tail_repair_time, read_buf_mem_limit, slab_sizes,
-   slab_chunk_max, slab_reassign, slab_automove, slab_automove_ratio,
-   slab_automove_window, lru_maintainer, hot_lru_pct, warm_lru_pct, hot_max_factor,
-   warm_max_factor, temporary_ttl
+-o lru_crawler_sleep, lru_crawler_tocrawl, no_hashexpand, hash_algorithm,
+   tail_repair_time, read_buf_mem_limit, slab_sizes, slab_chunk_max, slab_reassign,
+   slab_automove, slab_automove_ratio, slab_automove_window, lru_maintainer,
+   hot_lru_pct, warm_lru_pct, hot_max_factor, warm_max_factor, temporary_ttl
 
 Volt's own
     --config <file>       settings file; config/volt.toml has every key with its

@@ -222,6 +222,17 @@ fn what_has_no_counterpart_is_taken_with_a_line_in_the_log() {
     assert_eq!((shown.chunk_size_bytes, shown.slab_automove, shown.hot_lru_pct), (64, 2, 30));
     assert!(!shown.lru_maintainer_thread && shown.temp_lru);
     assert_eq!(shown.hash_algorithm, "jenkins");
+    let crawler = run("volt -o lru_crawler_sleep=7,lru_crawler_tocrawl=8");
+    assert_eq!(crawler.notices.len(), 2, "{:?}", crawler.notices);
+    for (notice, word) in crawler.notices.iter().zip(["lru_crawler_sleep", "lru_crawler_tocrawl"]) {
+        assert!(notice.starts_with(&format!("-o {word} has no effect: ")), "{notice}");
+    }
+    let help = help::usage();
+    let (acted_upon, without_effect) = help.split_once("without effect").unwrap();
+    assert!(acted_upon.contains("no_lru_crawler"));
+    for word in ["lru_crawler_sleep", "lru_crawler_tocrawl"] {
+        assert!(without_effect.contains(word) && !acted_upon.contains(word), "{word}");
+    }
     let quiet = run("volt -o relaxed_privileges,modern,no_drop_privileges,no_lru_crawler");
     assert_eq!(quiet.notices, [""; 0]);
     assert!(!quiet.command.lru_crawler);

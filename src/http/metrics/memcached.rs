@@ -96,9 +96,9 @@ const FAMILIES: &[Family] = &[
 /// Families that the exporter leaves out where there is no crawler.
 #[rustfmt::skip]
 const CRAWLER_FAMILIES: &[Family] = &[
-    ("memcached_lru_crawler_enabled", Gauge, Settings("lru_crawler"), "Whether crawls are allowed."),
-    ("memcached_lru_crawler_sleep", Gauge, Settings("lru_crawler_sleep"), "Microseconds between two steps of a crawl."),
-    ("memcached_lru_crawler_to_crawl", Gauge, Settings("lru_crawler_tocrawl"), "Most items that a crawl looks at."),
+    ("memcached_lru_crawler_enabled", Gauge, Settings("lru_crawler"), "Whether clients may ask for crawls and dumps."),
+    ("memcached_lru_crawler_sleep", Gauge, Settings("lru_crawler_sleep"), "Microseconds, as set; without effect."),
+    ("memcached_lru_crawler_to_crawl", Gauge, Settings("lru_crawler_tocrawl"), "Items, as set; without effect."),
     ("memcached_lru_crawler_maintainer_thread", Gauge, Settings("lru_maintainer_thread"), "Whether there is a maintainer thread."),
     ("memcached_lru_crawler_hot_percent", Gauge, Settings("hot_lru_pct"), "Share of the hot segment."),
     ("memcached_lru_crawler_warm_percent", Gauge, Settings("warm_lru_pct"), "Share of the warm segment."),
