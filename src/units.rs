@@ -23,7 +23,7 @@ pub struct Span(pub Duration);
 const SIZE_WANTED: &str = "a size such as 1024, 512KiB, 64MiB or 2GiB";
 
 /// What a duration should have looked like.
-const SPAN_WANTED: &str = "a duration such as 250ms, 10s, 5m, 2h or 1d";
+const SPAN_WANTED: &str = "a duration such as 10s, 5m, 2h or 1d";
 
 /// Units of sizes, largest first so that printing picks the shortest form.
 const SIZE_UNITS: [(&str, u64); 5] =

@@ -204,8 +204,8 @@ impl Check<'_> {
 
     fn unix_mode(&self) -> Result<u32, Error> {
         let mode = u32::from_str_radix(&self.settings.server.unix_mask, 8).ok();
-        let wrong = "expected permissions in octal, such as 700 or 770";
-        mode.filter(|mode| *mode <= 0o7777)
+        let wrong = "expected permissions in octal, such as 700 or 770, up to 777";
+        mode.filter(|mode| *mode <= 0o777)
             .ok_or_else(|| self.layers.error("server.unix_mask", EX_USAGE, wrong))
     }
 
@@ -325,7 +325,7 @@ impl Check<'_> {
         }
     }
 
-    /// A number within `range`, or the complaint.
+    /// A number within `range`, or the complaint about one below it.
     fn whole(
         &self,
         key: &str,
@@ -333,6 +333,10 @@ impl Check<'_> {
         range: RangeInclusive<i64>,
         wrong: &str,
     ) -> Result<u32, Error> {
+        if number > *range.end() {
+            let wrong = format!("expected at most {}", range.end());
+            return Err(self.layers.error(key, FAILURE, wrong));
+        }
         let number = Some(number).filter(|number| range.contains(number));
         number
             .and_then(|number| u32::try_from(number).ok())
@@ -345,8 +349,13 @@ impl Check<'_> {
     }
 
     fn seconds(&self, key: &str, span: Span) -> Result<u32, Error> {
-        let seconds = u32::try_from(span.0.as_secs()).ok().filter(|_| span.0.subsec_nanos() == 0);
-        seconds.ok_or_else(|| self.layers.error(key, EX_USAGE, "expected whole seconds"))
+        if span.0.subsec_nanos() > 0 {
+            return Err(self.layers.error(key, EX_USAGE, "expected whole seconds"));
+        }
+        u32::try_from(span.0.as_secs()).map_err(|_| {
+            let wrong = format!("expected at most {} seconds", u32::MAX);
+            self.layers.error(key, EX_USAGE, wrong)
+        })
     }
 }
 

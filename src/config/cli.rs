@@ -121,7 +121,8 @@ impl CommandLine {
         let mut words = words.into_iter();
         let program = words.next().unwrap_or_default();
         let mut line = Self::default();
-        for given in Words::new(FLAGS, words) {
+        let mut words = Words::new(FLAGS, words);
+        for given in words.by_ref() {
             let (written, flag, value) = given
                 // The second line is what memcached adds to getopt's.
                 .map_err(|wrong| {
@@ -133,6 +134,9 @@ impl CommandLine {
                 break;
             }
         }
+        line.notices.extend(words.into_operands().iter().map(|word| {
+            format!("\"{word}\" is no flag and is ignored; a settings file needs --config")
+        }));
         line.move_tcp_with_udp();
         Ok(line)
     }
@@ -149,10 +153,14 @@ impl CommandLine {
             Switch(key, truth) => self.set(key, truth, written, ""),
             Number(key, scale) => {
                 let number = self.number(written, value)?;
+                // What counts units is a size, whose own complaint would speak of units that no flag takes.
+                if number < 0 && scale > 1 {
+                    return Err(negative(written, value));
+                }
                 let Some(scaled) = number.checked_mul(scale) else {
                     return Err(Error::flag(format!("{written} {value} is too large")));
                 };
-                self.set(key, scaled, written, value);
+                self.set(key, scaled, written, &as_read(value, value));
             }
             NoEffect(why) => self.no_effect(written, why),
             Refused(why, code) => return Err(Error::Flag { message: why.to_owned(), code }),
@@ -205,7 +213,7 @@ impl CommandLine {
     fn port(&mut self, written: &str, text: &str) -> Result<(), Error> {
         self.tcp_given = true;
         let port = self.number(written, text)?;
-        self.set("server.port", port, written, text);
+        self.set("server.port", port, written, &as_read(text, text));
         Ok(())
     }
 
@@ -213,7 +221,7 @@ impl CommandLine {
         let port = self.number(written, text)?;
         self.udp_given = true;
         self.udp_port = Some(port).filter(|port| *port != 0);
-        self.set("server.udp_port", port, written, text);
+        self.set("server.udp_port", port, written, &as_read(text, text));
         Ok(())
     }
 
@@ -307,8 +315,9 @@ impl CommandLine {
             Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
             _ => (text, 1),
         };
-        let number = self.number(written, digits)?.saturating_mul(scale);
-        self.set("memory.item_size_max", number, written, text);
+        // Less than nothing is too little in memcached's own words.
+        let number = self.number(written, digits)?.saturating_mul(scale).max(0);
+        self.set("memory.item_size_max", number, written, &as_read(text, digits));
         Ok(())
     }
 
@@ -323,6 +332,20 @@ impl CommandLine {
     fn config(&mut self, _: &str, text: &str) -> Result<(), Error> {
         self.file = Some(PathBuf::from(text));
         Ok(())
+    }
+}
+
+/// A number that had better not be negative.
+pub(super) fn negative(written: &str, text: &str) -> Error {
+    let written = written.trim_end_matches('=');
+    Error::flag(format!("{written} takes no negative number ({text})"))
+}
+
+/// A flag's text for messages: where more than a number was given in place of `number`, with what was made of it.
+fn as_read(text: &str, number: &str) -> String {
+    match leading_number(number) {
+        Some((read, rest)) if !rest.is_empty() => format!("{text}, read as {read}"),
+        _ => text.to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! values are checked as memcached checks them and shown by `stats settings`, and the log says that they
 //! have no effect. Words of TLS, the proxy, external storage and dropped privileges are refused.
 
-use super::cli::{CommandLine, Meaning, SLABS};
+use super::cli::{CommandLine, Meaning, SLABS, negative};
 use super::error::{Error, FAILURE};
 use super::getopt::suboptions;
 use crate::command::options::Options as Shown;
@@ -283,6 +283,9 @@ fn illegal(name: &str) -> Error {
 /// Seconds, as opposed to the text that the setting takes.
 fn idle_timeout(line: &mut CommandLine, written: &str, text: &str) -> Result<(), Error> {
     let seconds = line.number(written, text)?;
+    if seconds < 0 {
+        return Err(negative(written, text));
+    }
     line.set("server.idle_timeout", format!("{seconds}s"), written, text);
     Ok(())
 }

@@ -40,12 +40,19 @@ pub(super) struct Words<'t, M, I> {
     words: I,
     /// Letters left of a cluster such as `-vvd`.
     cluster: String,
+    /// What is neither an option nor a value.
+    operands: Vec<String>,
     ended: bool,
 }
 
 impl<'t, M, I: Iterator<Item = String>> Words<'t, M, I> {
     pub(super) fn new(table: &'t [Flag<M>], words: I) -> Self {
-        Self { table, words, cluster: String::new(), ended: false }
+        Self { table, words, cluster: String::new(), operands: Vec::new(), ended: false }
+    }
+
+    /// The operands that were skipped so far.
+    pub(super) fn into_operands(self) -> Vec<String> {
+        self.operands
     }
 
     /// The next letter of the cluster, with its value if it takes one.
@@ -124,13 +131,16 @@ impl<'t, M, I: Iterator<Item = String>> Iterator for Words<'t, M, I> {
             let word = self.words.next()?;
             if word == "--" {
                 self.ended = true;
+                self.operands.extend(self.words.by_ref());
             } else if let Some(long) = word.strip_prefix("--") {
                 return Some(self.long(long));
             } else if let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
                 letters.clone_into(&mut self.cluster);
                 return Some(self.letter());
+            } else {
+                // memcached takes no operands and ignores them.
+                self.operands.push(word);
             }
-            // Anything else is an operand, which memcached takes none of and ignores.
         }
         None
     }

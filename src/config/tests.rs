@@ -167,8 +167,33 @@ fn what_memcached_refuses_is_refused_in_its_words() {
         ("volt -N 0", "Maximum number of NAPI IDs must be greater than 0", 1),
         ("volt -p x", "-p takes a number, not \"x\"", 1),
         ("volt -m 99999999999999", "-m 99999999999999 is too large", 1),
+        ("volt -c 99999999999", "expected at most 2147483647 (-c 99999999999)", 1),
+        ("volt -t 99999999999", "expected at most 2147483647 (-t 99999999999)", 1),
+        ("volt -R 99999999999", "expected at most 2147483647 (-R 99999999999)", 1),
+        ("volt -b 99999999999", "expected at most 2147483647 (-b 99999999999)", 1),
+        ("volt -m -5", "-m takes no negative number (-5)", 1),
+        ("volt -o idle_timeout=-1", "-o idle_timeout takes no negative number (-1)", 1),
+        (
+            "volt -o watcher_logbuf_size=-1",
+            "-o watcher_logbuf_size takes no negative number (-1)",
+            1,
+        ),
+        (
+            "volt -o idle_timeout=99999999999",
+            "expected at most 4294967295 seconds (-o idle_timeout=99999999999)",
+            64,
+        ),
+        ("volt -I -5", "Item max size cannot be less than 1024 bytes. (-I -5)", 64),
+        ("volt -I 1t", "Item max size cannot be less than 1024 bytes. (-I 1t, read as 1)", 64),
+        ("volt -t 0x8", "Number of threads must be greater than 0 (-t 0x8, read as 0)", 1),
+        ("volt -p 70000x", "ERROR: Invalid port number 70000. (-p 70000x, read as 70000)", 64),
+        (
+            "volt -a 7777",
+            "expected permissions in octal, such as 700 or 770, up to 777 (-a 7777)",
+            64,
+        ),
         ("volt --policy fifo", "expected \"lru\" or \"lfu\" (--policy fifo)", 64),
-        ("volt -a 9", "expected permissions in octal, such as 700 or 770 (-a 9)", 64),
+        ("volt -a 9", "expected permissions in octal, such as 700 or 770, up to 777 (-a 9)", 64),
     ] {
         assert_eq!(fails(line), (message.to_owned(), code), "{line}");
     }
@@ -243,6 +268,15 @@ fn numbers_are_read_as_atoi_reads_them_with_a_notice() {
     let config = run("volt -m 128m");
     assert_eq!(config.engine.memory_limit, 128 << 20);
     assert_eq!(config.notices, ["-m 128m is read as 128, as memcached reads it"]);
+}
+
+#[test]
+fn words_that_are_no_flags_are_ignored_with_a_notice() {
+    let config = run("volt foo.toml -m 128 bar -- -t");
+    assert_eq!(config.engine.memory_limit, 128 << 20);
+    let ignored =
+        |word| format!("\"{word}\" is no flag and is ignored; a settings file needs --config");
+    assert_eq!(config.notices, ["foo.toml", "bar", "-t"].map(ignored));
 }
 
 #[test]
