@@ -53,6 +53,8 @@ impl Context {
         watch: Arc<Hub>,
         control: Box<dyn Control>,
     ) -> Self {
+        let detail =
+            Detail::new(options.stat_key_prefix, options.detail_enabled, Arc::clone(&engine));
         Self {
             engine,
             clock,
@@ -61,7 +63,7 @@ impl Context {
             auth: Auth::new(options.auth.clone()),
             connections: Arc::new(Connections::default()),
             watch,
-            detail: Detail::new(options.stat_key_prefix, options.detail_enabled),
+            detail,
             hot_keys: HotKeys::new(options.hot_keys),
             options,
             control,

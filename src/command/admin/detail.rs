@@ -2,16 +2,29 @@
 //! before the first delimiter.
 //!
 //! Off, it costs a command one relaxed load. On, each worker counts in a map of its own; the map's mutex is
-//! contended only while `stats detail dump` or `stats reset` visits it. Prefixes are bounded in number: what
-//! comes after the last one that fits is not counted.
+//! contended only while `stats detail dump` reads a page of it or `stats reset` empties it. The maps of all workers
+//! together are bounded, and charged to the engine's limit: prefixes that come when they are full are not counted.
 
 use crate::command::Output;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::engine::Engine;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::mem;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most prefixes that one worker counts by; memcached's bound.
-const PREFIXES_MAX: usize = 1 << 16;
+/// The maps' share of the engine's memory: one in so many bytes.
+const SHARE: usize = 16;
+
+/// Most bytes of all maps, however much memory there is.
+const BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of an entry beside its prefix: a tree's node is half empty at worst.
+const ENTRY_BYTES: usize = 160;
+
+/// Prefixes that a step of a dump lists.
+const PAGE_PREFIXES: usize = 128;
 
 /// What was counted under one prefix.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -22,80 +35,149 @@ struct Counts {
     deletes: u64,
 }
 
-type Map = HashMap<Box<[u8]>, Counts>;
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.gets += other.gets;
+        self.hits += other.hits;
+        self.sets += other.sets;
+        self.deletes += other.deletes;
+    }
+}
+
+/// One worker's map, in order of prefix, and what was charged for it.
+#[derive(Debug, Default)]
+struct Map {
+    counts: BTreeMap<Box<[u8]>, Counts>,
+    charged: usize,
+}
+
+/// What all workers share.
+struct Shared {
+    enabled: AtomicBool,
+    delimiter: u8,
+    engine: Arc<Engine>,
+    /// Bytes of all maps; written when a prefix is new.
+    charged: AtomicUsize,
+    charged_max: usize,
+}
+
+impl Shared {
+    /// Charges the engine; `false` when the maps are full.
+    fn charge(&self, bytes: usize) -> bool {
+        if self.charged.fetch_add(bytes, Ordering::Relaxed) + bytes > self.charged_max {
+            self.charged.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.engine.charge_buffers(bytes.cast_signed());
+        true
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.charged.fetch_sub(bytes, Ordering::Relaxed);
+        self.engine.charge_buffers(-bytes.cast_signed());
+    }
+}
 
 /// The counts of all workers.
-#[derive(Debug)]
 pub struct Detail {
-    enabled: Arc<AtomicBool>,
-    delimiter: u8,
+    shared: Arc<Shared>,
     maps: Mutex<Vec<Arc<Mutex<Map>>>>,
 }
 
 impl Detail {
-    /// No counts yet; `delimiter` ends a prefix.
+    /// No counts yet; `delimiter` ends a prefix, and `engine` is charged for the memory.
     #[must_use]
-    pub fn new(delimiter: u8, enabled: bool) -> Self {
-        Self { enabled: Arc::new(AtomicBool::new(enabled)), delimiter, maps: Mutex::default() }
+    pub fn new(delimiter: u8, enabled: bool, engine: Arc<Engine>) -> Self {
+        let shared = Shared {
+            enabled: AtomicBool::new(enabled),
+            delimiter,
+            charged: AtomicUsize::new(0),
+            charged_max: (engine.options().memory_limit / SHARE).min(BYTES_MAX),
+            engine,
+        };
+        Self { shared: Arc::new(shared), maps: Mutex::default() }
     }
 
     /// Whether commands are counted.
     pub fn enabled(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed)
+        self.shared.enabled.load(Ordering::Relaxed)
     }
 
     /// `stats detail on` and `off`. What was counted stays.
     pub fn enable(&self, on: bool) {
-        self.enabled.store(on, Ordering::Relaxed);
+        self.shared.enabled.store(on, Ordering::Relaxed);
     }
 
     /// A worker's side of it.
     pub fn recorder(&self) -> Recorder {
         let map = Arc::<Mutex<Map>>::default();
         lock(&self.maps).push(Arc::clone(&map));
-        Recorder { enabled: Arc::clone(&self.enabled), delimiter: self.delimiter, map }
+        Recorder { shared: Arc::clone(&self.shared), map }
     }
 
     /// Forgets all counts (`stats reset`).
     pub fn clear(&self) {
         for map in lock(&self.maps).iter() {
-            lock(map).clear();
+            let map = mem::take(&mut *lock(map));
+            self.shared.give_back(map.charged);
         }
     }
 
-    /// `stats detail dump`: a line a prefix, in order of prefix.
-    pub fn dump(&self, output: &mut Output) {
-        let mut sums = BTreeMap::<Box<[u8]>, Counts>::new();
+    /// A step of `stats detail dump`, a line a prefix in order of prefix: those that follow `after`, which moves on.
+    /// `true` when these were the last. Between steps the counting goes on.
+    pub(super) fn list(&self, after: &mut Option<Box<[u8]>>, output: &mut Output) -> bool {
+        let page = self.page(after.as_deref());
+        for (prefix, counts) in &page {
+            write(prefix, *counts, output);
+        }
+        if page.len() < PAGE_PREFIXES {
+            output.line("END");
+            return true;
+        }
+        *after = page.into_keys().next_back();
+        false
+    }
+
+    /// The sums of the first prefixes after `after`. Whatever is among the first of all maps together is among the
+    /// first of each map that has it.
+    fn page(&self, after: Option<&[u8]>) -> BTreeMap<Box<[u8]>, Counts> {
+        let mut page = BTreeMap::<Box<[u8]>, Counts>::new();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         for map in lock(&self.maps).iter() {
-            for (prefix, counts) in lock(map).iter() {
-                let sum = sums.entry(prefix.clone()).or_default();
-                sum.gets += counts.gets;
-                sum.hits += counts.hits;
-                sum.sets += counts.sets;
-                sum.deletes += counts.deletes;
+            let map = lock(map);
+            let rest = map.counts.range::<[u8], _>((from, Bound::Unbounded));
+            for (prefix, counts) in rest.take(PAGE_PREFIXES) {
+                page.entry(prefix.clone()).or_default().add(*counts);
+            }
+            drop(map);
+            while page.len() > PAGE_PREFIXES {
+                page.pop_last();
             }
         }
-        for (prefix, counts) in &sums {
-            output.push(b"PREFIX ");
-            output.push(prefix);
-            let Counts { gets, hits, sets, deletes } = *counts;
-            for (name, count) in
-                [(" get ", gets), (" hit ", hits), (" set ", sets), (" del ", deletes)]
-            {
-                output.push(name.as_bytes());
-                output.number(count);
-            }
-            output.push(b"\r\n");
-        }
-        output.line("END");
+        page
     }
 }
 
+impl fmt::Debug for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detail").field("enabled", &self.enabled()).finish_non_exhaustive()
+    }
+}
+
+fn write(prefix: &[u8], counts: Counts, output: &mut Output) {
+    output.push(b"PREFIX ");
+    output.push(prefix);
+    let Counts { gets, hits, sets, deletes } = counts;
+    for (name, count) in [(" get ", gets), (" hit ", hits), (" set ", sets), (" del ", deletes)] {
+        output.push(name.as_bytes());
+        output.number(count);
+    }
+    output.push(b"\r\n");
+}
+
 /// One worker's counts.
-#[derive(Debug)]
 pub struct Recorder {
-    enabled: Arc<AtomicBool>,
-    delimiter: u8,
+    shared: Arc<Shared>,
     map: Arc<Mutex<Map>>,
 }
 
@@ -103,7 +185,7 @@ impl Recorder {
     /// Counts a key asked for.
     #[inline]
     pub fn get(&self, key: &[u8], hit: bool) {
-        if self.enabled.load(Ordering::Relaxed) {
+        if self.shared.enabled.load(Ordering::Relaxed) {
             self.count(key, |counts| {
                 counts.gets += 1;
                 counts.hits += u64::from(hit);
@@ -114,7 +196,7 @@ impl Recorder {
     /// Counts a store (once its memory was found, whether or not it came about).
     #[inline]
     pub fn set(&self, key: &[u8]) {
-        if self.enabled.load(Ordering::Relaxed) {
+        if self.shared.enabled.load(Ordering::Relaxed) {
             self.count(key, |counts| counts.sets += 1);
         }
     }
@@ -122,20 +204,23 @@ impl Recorder {
     /// Counts a delete, whether or not the key was there.
     #[inline]
     pub fn delete(&self, key: &[u8]) {
-        if self.enabled.load(Ordering::Relaxed) {
+        if self.shared.enabled.load(Ordering::Relaxed) {
             self.count(key, |counts| counts.deletes += 1);
         }
     }
 
     #[cold]
     fn count(&self, key: &[u8], add: impl FnOnce(&mut Counts)) {
-        let Some(end) = memchr::memchr(self.delimiter, key) else { return };
+        let Some(end) = memchr::memchr(self.shared.delimiter, key) else { return };
         let prefix = &key[..end];
         let mut map = lock(&self.map);
-        if let Some(counts) = map.get_mut(prefix) {
-            add(counts);
-        } else if map.len() < PREFIXES_MAX {
-            add(map.entry(prefix.into()).or_default());
+        if let Some(counts) = map.counts.get_mut(prefix) {
+            return add(counts);
+        }
+        let bytes = ENTRY_BYTES + prefix.len();
+        if self.shared.charge(bytes) {
+            map.charged += bytes;
+            add(map.counts.entry(prefix.into()).or_default());
         }
     }
 }
@@ -147,16 +232,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::engine;
+
+    fn detail(enabled: bool) -> Detail {
+        let clock = Arc::new(Clock::manual());
+        Detail::new(b':', enabled, Engine::new(engine::Options::default(), clock, Arc::default()))
+    }
 
     fn dump(detail: &Detail) -> String {
-        let mut output = Output::new();
-        detail.dump(&mut output);
+        let (mut output, mut after) = (Output::new(), None);
+        while !detail.list(&mut after, &mut output) {}
         String::from_utf8_lossy(&output.parts().concat()).into_owned()
     }
 
     #[test]
     fn counts_of_all_workers_are_summed_by_prefix() {
-        let detail = Detail::new(b':', true);
+        let detail = self::detail(true);
         let (a, b) = (detail.recorder(), detail.recorder());
         a.get(b"foo:1", true);
         b.get(b"foo:2", false);
@@ -173,7 +265,7 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_while_off() {
-        let detail = Detail::new(b':', false);
+        let detail = self::detail(false);
         let recorder = detail.recorder();
         recorder.set(b"foo:1");
         assert_eq!(dump(&detail), "END\r\n");

@@ -1,4 +1,5 @@
-//! Answers that visit every item: `lru_crawler metadump`, `mgdump` and `crawl`, `stats cachedump` and `sizes`.
+//! Answers that visit every item: `lru_crawler metadump`, `mgdump` and `crawl`, `stats cachedump` and `sizes`; and
+//! `stats detail dump`, which visits every prefix.
 //!
 //! A listing keeps no more than a cursor between steps: items may come and go meanwhile, and the epoch is
 //! pinned within a step only. A step ends when the output is full enough to be written or when it has visited
@@ -38,8 +39,13 @@ enum Kind {
     Metadump,
     Mgdump,
     Crawl,
-    Cachedump { items_left: usize, bytes_left: usize },
+    Cachedump {
+        items_left: usize,
+        bytes_left: usize,
+    },
     Sizes(BTreeMap<usize, u64>),
+    /// The last prefix that was listed.
+    Detail(Option<Box<[u8]>>),
 }
 
 impl Listing {
@@ -74,6 +80,10 @@ impl Listing {
         Self::new(Kind::Sizes(BTreeMap::new()), false)
     }
 
+    pub(super) fn detail() -> Self {
+        Self::new(Kind::Detail(None), true)
+    }
+
     /// Appends the next piece; `true` when that was the last. A piece may be empty: let other connections run,
     /// then call again.
     pub fn step(&mut self, worker: &Worker, output: &mut Output) -> bool {
@@ -82,6 +92,9 @@ impl Listing {
             if matches!(self.kind, Kind::Metadump | Kind::Mgdump) {
                 output.line("OK");
             }
+        }
+        if let Kind::Detail(after) = &mut self.kind {
+            return worker.context.detail.list(after, output);
         }
         let session = worker.handle.pin();
         let mut left = STEP_ITEMS;
@@ -112,8 +125,8 @@ impl Kind {
         match self {
             Self::Metadump => metadump(worker, item, output),
             Self::Mgdump => mgdump(item, output),
-            // The engine does not show what a crawl passes.
-            Self::Crawl => {}
+            // The engine does not show what a crawl passes, and prefixes are no items.
+            Self::Crawl | Self::Detail(_) => {}
             Self::Cachedump { items_left, bytes_left } => {
                 if *items_left > 0 && !item.key_is_binary() {
                     let bytes = cachedump(worker, item, *bytes_left, output);
@@ -138,6 +151,8 @@ impl Kind {
             Self::Metadump | Self::Cachedump { .. } => output.line("END"),
             Self::Mgdump => output.line("EN"),
             Self::Crawl => output.line("OK"),
+            // Its last step has said so.
+            Self::Detail(_) => {}
             Self::Sizes(bars) => {
                 for (bar, items) in bars {
                     let _ = write!(output, "STAT {bar} {items}\r\n");

@@ -224,3 +224,45 @@ fn what_is_not_allowed_is_refused() {
         assert_eq!(ask(&worker, &format!("{command}\r\n")), format!("{refusal}\r\n"));
     }
 }
+
+#[test]
+fn a_long_dump_of_prefixes_comes_in_pieces_with_every_prefix_once() {
+    let worker = worker(Options { detail_enabled: true, ..Options::default() });
+    let other = Worker::new(Arc::clone(&worker.context));
+    for n in 0..3000 {
+        let counting = if n % 3 == 0 { &other } else { &worker };
+        counting.detail.set(format!("p{n:04}:x").as_bytes());
+        worker.detail.get(format!("p{n:04}:x").as_bytes(), true);
+    }
+    let (dump, stops) = ask_in_steps(&worker, "stats detail dump\r\n");
+    let lines: Vec<_> =
+        (0..3000).map(|n| format!("PREFIX p{n:04} get 1 hit 1 set 1 del 0")).collect();
+    assert_eq!(dump, format!("{}\r\nEND\r\n", lines.join("\r\n")));
+    assert!(stops > 3000 / 1000, "others had their turn {stops} times only");
+}
+
+#[test]
+fn counts_by_prefix_are_charged_and_bounded_over_all_workers() {
+    let worker = worker(Options { detail_enabled: true, ..Options::default() });
+    let other = Worker::new(Arc::clone(&worker.context));
+    let engine = &worker.context.engine;
+    let bound = engine.stats().memory_limit / 16;
+    let end = "x".repeat(200);
+    for n in 0..20_000 {
+        worker.detail.set(format!("{n}{end}:").as_bytes());
+        other.detail.set(format!("{n}{end}:").as_bytes());
+    }
+    let charged = engine.stats().buffer_bytes;
+    assert!(charged > bound / 10 * 9 && charged <= bound, "{charged} of {bound}");
+    worker.detail.set(format!("late{end}:").as_bytes());
+    let dump = ask(&worker, "stats detail dump\r\n");
+    assert!(dump.lines().count() as u64 * 200 < charged, "more is kept than was charged");
+    assert!(!dump.contains("late"));
+    assert_eq!(ask(&worker, "stats reset\r\n"), "RESET\r\n");
+    assert_eq!(engine.stats().buffer_bytes, 0);
+    worker.detail.set(b"late:");
+    assert_eq!(
+        ask(&worker, "stats detail dump\r\n"),
+        "PREFIX late get 0 hit 0 set 1 del 0\r\nEND\r\n"
+    );
+}

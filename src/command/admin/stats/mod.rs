@@ -52,7 +52,7 @@ pub(super) fn execute(worker: &Worker, arguments: &[&[u8]], output: &mut Output)
         reset(worker);
         "RESET".into()
     } else if abbreviates(word, "detail") {
-        detail(worker, rest, output)
+        detail(worker, rest)
     } else if abbreviates(word, "settings") {
         lines(worker, output, settings::write)
     } else if abbreviates(word, "cachedump") {
@@ -94,7 +94,7 @@ fn reset(worker: &Worker) {
     context.detail.clear();
 }
 
-fn detail(worker: &Worker, arguments: &[&[u8]], output: &mut Output) -> Answer {
+fn detail(worker: &Worker, arguments: &[&[u8]]) -> Answer {
     let context = &worker.context;
     if !context.options.dump_enabled {
         return "CLIENT_ERROR stats detail not allowed".into();
@@ -103,8 +103,7 @@ fn detail(worker: &Worker, arguments: &[&[u8]], output: &mut Output) -> Answer {
         Some(word) if abbreviates(word, "on") => context.detail.enable(true),
         Some(word) if abbreviates(word, "off") => context.detail.enable(false),
         Some(word) if abbreviates(word, "dump") => {
-            context.detail.dump(output);
-            return Outcome::Done.into();
+            return Outcome::List(Listing::detail()).into();
         }
         _ => return "CLIENT_ERROR usage: stats detail on|off|dump".into(),
     }
