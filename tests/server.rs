@@ -564,3 +564,32 @@ fn requests_over_udp_are_answered_in_numbered_datagrams() {
     }
     assert_eq!(ask(6, b"mn\r\n"), (b"MN\r\n".to_vec(), 1));
 }
+
+#[test]
+fn an_answer_over_udp_is_bounded_and_its_memory_charged() {
+    let mut options = options();
+    options.server.threads = 1;
+    options.engine.item_size_max = 16 << 10;
+    let plain = buffer_bytes(&Node::start(options.clone()).unwrap());
+    options.server.udp_port = Port::Any;
+    let node = Node::start(options).unwrap();
+    let datagram = 64 << 10;
+    wait_until("the buffer for datagrams is charged", || buffer_bytes(&node) >= plain + datagram);
+    let idle = buffer_bytes(&node);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.connect(node.addresses().udp[0]).unwrap();
+    let value = "x".repeat(10_000);
+    let set = format!("set a 0 0 10000\r\n{value}\r\n");
+    assert_eq!(ask_udp(&socket, 1, set.as_bytes()).0, b"STORED\r\n");
+
+    let request = "get a\r\n".repeat(20) + "set b 0 0 1\r\n1\r\n";
+    let reply = String::from_utf8(ask_udp(&socket, 2, request.as_bytes()).0).unwrap();
+    assert!(reply.len() <= (16 + 64) << 10, "{} bytes", reply.len());
+    let one = format!("VALUE a 0 10000\r\n{value}\r\nEND\r\n");
+    let whole = reply.strip_suffix("SERVER_ERROR response too large for UDP\r\n").unwrap();
+    assert_eq!(whole, one.repeat(whole.len() / one.len()), "replies are whole");
+    assert!(whole.len() > 60_000, "{} bytes", whole.len());
+    assert_eq!(ask_udp(&socket, 3, b"get b\r\n").0, b"END\r\n", "nothing was run after that");
+    wait_until("the memory is given back", || buffer_bytes(&node) == idle);
+}

@@ -312,7 +312,7 @@ impl<S> Drop for Connection<S> {
 
 /// Goes to the end of the worker's queue. Unlike tokio's `yield_now` this does not ask the system for events first:
 /// the runtime does so by itself after a number of tasks.
-async fn let_others_run() {
+pub(super) async fn let_others_run() {
     let mut yielded = false;
     poll_fn(|cx| {
         if mem::replace(&mut yielded, true) {

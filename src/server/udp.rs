@@ -6,8 +6,15 @@
 //! of several datagrams is dropped, and so are a request that is not whole and everything of the binary protocol.
 //!
 //! A datagram has no past and no future: each has a conversation of its own. Replies are sent as fast as the
-//! socket takes them; nothing is repeated. Each socket is served by one worker.
+//! socket takes them; nothing is repeated. Each socket is served by one worker, and other clients have their turn
+//! between the steps of a long answer.
+//!
+//! Bounds: a message is gathered before it is sent, for its datagrams say how many they are. It may be as long as the
+//! largest item (`-I`) and 64 KiB, and 65535 datagrams; what would make it longer is left out, a line of SERVER_ERROR
+//! ends it, and the requests that follow are not run. (memcached bounds a reply by the number of datagrams alone, and
+//! cuts it there.) What is gathered is charged to the engine's memory limit.
 
+use super::connection::let_others_run;
 use super::peer::Local;
 use super::worker::Shared;
 use crate::command::connections::State;
@@ -28,6 +35,12 @@ const PAYLOAD_BYTES: usize = 1400 - HEADER_BYTES;
 /// Most bytes of a message: as many datagrams as the header can count.
 const MESSAGE_BYTES_MAX: usize = PAYLOAD_BYTES * u16::MAX as usize;
 
+/// Bytes that a message may have beside the largest item.
+const MESSAGE_BYTES_MORE: usize = 64 * 1024;
+
+/// Ends a message that would be too long.
+const TOO_LONG: &[u8] = b"SERVER_ERROR response too large for UDP\r\n";
+
 /// Pause after a failure to receive.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -41,20 +54,19 @@ pub(super) async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
     let Ok(address) = socket.local_addr() else { return };
     let endpoint = Local::udp(address).as_endpoint(cfd);
     let entry = context.connections.register(endpoint, State::Read, context.clock.now());
-    let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+    let mut datagram = Buffer { shared: &shared, bytes: vec![0; DATAGRAM_BYTES_MAX], charged: 0 };
+    datagram.settle(0);
     loop {
-        let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
+        let Ok((length, client)) = socket.recv_from(&mut datagram.bytes).await else {
             // About an earlier reply, or for want of memory; the socket itself goes on.
             tokio::time::sleep(PAUSE).await;
             continue;
         };
         entry.command_at(context.clock.now());
         shared.commands.counters().bytes_read.add(length as u64);
-        let Some((id, requests)) = open(&datagram[..length]) else { continue };
-        let began = shared.commands.latency.begin();
-        let message = answer(&shared, cfd, requests);
-        shared.commands.latency.end(began);
-        match send(&socket, client, id, &message).await {
+        let Some((id, requests)) = open(&datagram.bytes[..length]) else { continue };
+        let message = answer(&shared, cfd, requests).await;
+        match send(&socket, client, id, &message.bytes).await {
             Ok(sent) => shared.commands.counters().bytes_written.add(sent),
             Err(error) => tracing::debug!("a reply to {client} could not be sent: {error}"),
         }
@@ -69,25 +81,57 @@ fn open(datagram: &[u8]) -> Option<([u8; 2], &[u8])> {
         .then_some(([id_high, id_low], requests))
 }
 
+/// Bytes that the engine is charged for.
+struct Buffer<'s> {
+    shared: &'s Shared,
+    bytes: Vec<u8>,
+    charged: usize,
+}
+
+impl Buffer<'_> {
+    /// Charges what the buffer takes by now, and `more` bytes that live as long as it grows.
+    fn settle(&mut self, more: usize) {
+        let bytes = self.bytes.capacity() + more;
+        self.shared.charge(bytes.cast_signed() - self.charged.cast_signed());
+        self.charged = bytes;
+    }
+}
+
+impl Drop for Buffer<'_> {
+    fn drop(&mut self) {
+        self.shared.charge(-self.charged.cast_signed());
+    }
+}
+
 /// Runs the requests of one datagram.
-fn answer(shared: &Shared, cfd: i32, mut requests: &[u8]) -> Vec<u8> {
-    let mut conversation = Conversation::new(&shared.commands, cfd);
+async fn answer<'s>(shared: &'s Shared, cfd: i32, mut requests: &[u8]) -> Buffer<'s> {
+    let commands = &shared.commands;
+    let most = (commands.handle.engine().item_size_max() + MESSAGE_BYTES_MORE)
+        .min(MESSAGE_BYTES_MAX)
+        - TOO_LONG.len();
+    let mut conversation = Conversation::new(commands, cfd);
     let mut output = Output::new();
-    let mut message = Vec::new();
+    let mut message = Buffer { shared, bytes: Vec::new(), charged: 0 };
     loop {
-        let progress = conversation.advance(&shared.commands, requests, &mut output);
+        let began = commands.latency.begin();
+        let progress = conversation.advance(commands, requests, &mut output);
+        commands.latency.end(began);
         requests = &requests[progress.consumed..];
+        if message.bytes.len() + output.len() > most {
+            message.bytes.extend_from_slice(TOO_LONG);
+            message.settle(0);
+            return message;
+        }
         for part in output.parts() {
-            message.extend_from_slice(part);
+            message.bytes.extend_from_slice(part);
         }
         output.clear();
-        match progress.next {
-            Next::Write | Next::Yield if message.len() <= MESSAGE_BYTES_MAX => {}
-            _ => {
-                message.truncate(MESSAGE_BYTES_MAX);
-                return message;
-            }
+        message.settle(output.capacity());
+        if !matches!(progress.next, Next::Write | Next::Yield) {
+            message.settle(0);
+            return message;
         }
+        let_others_run().await;
     }
 }
 
