@@ -8,6 +8,7 @@ use super::session::{Cursor, Session};
 use super::{Engine, Handle, Removal, Vitality, memory};
 use crate::clock::RelTime;
 use crate::sync::Ordering;
+use std::sync::Arc;
 
 /// Buckets visited under one pin.
 const STRIDE: usize = 1024;
@@ -15,6 +16,8 @@ const STRIDE: usize = 1024;
 const ROUND_CALLS: usize = 10;
 /// Samples that one call of `maintain` evicts at most when the memory limit was lowered.
 const SHRINK_SAMPLES: usize = 20_000;
+/// Steps of the epoch, and one to spare, until what was removed is freed.
+const EPOCHS: usize = 4;
 /// Samples evicted under one pin.
 const SHRINK_STRIDE: usize = 100;
 
@@ -63,6 +66,19 @@ impl Engine {
         self.shrink(handle);
         handle.settle();
         memory::trim();
+    }
+
+    /// Removes every item and lets the epoch move on, so that its memory comes back if no session is open.
+    pub(super) fn empty(self: &Arc<Self>) {
+        self.flush();
+        let handle = self.handle();
+        let size = self.table.buckets().size();
+        for at in (0..size).step_by(STRIDE) {
+            handle.pin().sweep(at, (at + STRIDE).min(size));
+        }
+        for _ in 0..EPOCHS {
+            handle.settle();
+        }
     }
 
     fn advance_round(&self, handle: &Handle) {

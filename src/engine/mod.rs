@@ -326,6 +326,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.settle();
+        self.engine.registry.retire(&self.counters);
     }
 }
 

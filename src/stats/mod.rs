@@ -163,17 +163,39 @@ counters! {
 /// All workers' counter blocks, and the base that `stats reset` set.
 #[derive(Debug, Default)]
 pub struct Registry {
-    blocks: Mutex<Vec<Arc<Counters>>>,
+    blocks: Mutex<Blocks>,
     latencies: Mutex<Vec<Arc<Latency>>>,
     base: Mutex<Totals>,
 }
 
+#[derive(Debug, Default)]
+struct Blocks {
+    live: Vec<Arc<Counters>>,
+    /// The sum of the blocks that nobody writes any more.
+    retired: Totals,
+}
+
 impl Registry {
-    /// A new block for one worker. Blocks live as long as the registry: what was counted stays counted.
+    /// A new block for one worker. It lives until it is [retired](Self::retire): what was counted stays counted.
     pub fn register(&self) -> Arc<Counters> {
         let block = Arc::new(Counters::default());
-        lock(&self.blocks).push(Arc::clone(&block));
+        lock(&self.blocks).live.push(Arc::clone(&block));
         block
+    }
+
+    /// Keeps what the block has counted, and nothing else of it; its owner counts no more.
+    pub fn retire(&self, block: &Arc<Counters>) {
+        let mut blocks = lock(&self.blocks);
+        if let Some(at) = blocks.live.iter().position(|live| Arc::ptr_eq(live, block)) {
+            let block = blocks.live.swap_remove(at);
+            blocks.retired.add(&block);
+        }
+    }
+
+    /// Blocks that somebody may still write.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> usize {
+        lock(&self.blocks).live.len()
     }
 
     /// New histograms for one worker; they live as long, too.
@@ -196,8 +218,9 @@ impl Registry {
 
     /// The sum over all blocks since the start, whatever was reset.
     pub fn lifetime(&self) -> Totals {
-        let mut totals = Totals::default();
-        for block in lock(&self.blocks).iter() {
+        let blocks = lock(&self.blocks);
+        let mut totals = blocks.retired.clone();
+        for block in &blocks.live {
             totals.add(block);
         }
         totals
@@ -229,5 +252,8 @@ mod tests {
         b.get_hits.bump();
         assert_eq!(registry.totals().get_hits, 1);
         assert_eq!(registry.lifetime().get_hits, 5);
+        registry.retire(&b);
+        registry.retire(&b);
+        assert_eq!((registry.totals().get_hits, registry.lifetime().get_hits), (1, 5));
     }
 }

@@ -29,7 +29,7 @@ fn main() -> Result<(), CacheError> {
         memory_limit: 64 << 20,
         policy: PolicyKind::Lfu,
         ..Options::default()
-    });
+    })?;
     cache.set(b"asked", b"0", None)?;
     std::thread::scope(|scope| {
         for _ in 0..4 {

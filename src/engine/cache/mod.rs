@@ -1,7 +1,9 @@
 //! The face for Rust programs: a cache to clone, share between threads and call.
 //!
-//! Each thread gets its handle behind the scenes; each call pins for itself and copies what it returns. A program that wants
-//! to read in place, or in batches under one pin, takes [`Cache::engine`] and works with handles and sessions.
+//! Each thread gets its handle behind the scenes, and keeps it until it ends or uses another cache for the first
+//! time; a cache that is dropped meanwhile gives its items back at once. Each call pins for itself and copies what it
+//! returns. A program that wants to read in place, or in batches under one pin, takes [`Cache::engine`] and works with
+//! handles and sessions.
 
 use super::draft::Refusal;
 use super::session::{Key, Lookup};
@@ -9,10 +11,11 @@ use super::store::{Removed, StoreHow, StoreMode, Stored};
 use super::{Arith, ArithResult, Engine, EngineStats, Handle, ItemRef, KEY_MAX, Options, Session};
 use crate::clock::{Clock, RelTime};
 use crate::stats::Registry;
+use crate::sync::{AtomicUsize, Ordering};
 use std::cell::RefCell;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 /// How often the keeper thread ticks the clock and makes its round.
@@ -33,6 +36,9 @@ pub enum CacheError {
     /// incr and decr work on decimal numbers below 2^64 alone.
     #[error("the value is not a number")]
     NotANumber,
+    /// The system gives no thread to keep time.
+    #[error("the thread that keeps the cache's time could not be started")]
+    NoKeeper,
 }
 
 impl From<Refusal> for CacheError {
@@ -63,7 +69,7 @@ pub struct Value {
 /// use std::time::Duration;
 /// use volt::engine::Cache;
 ///
-/// let cache = Cache::with_memory_limit(16 << 20);
+/// let cache = Cache::with_memory_limit(16 << 20)?;
 /// cache.set(b"greeting", b"hello", Some(Duration::from_secs(60)))?;
 /// assert_eq!(cache.get(b"greeting").as_deref(), Some(&b"hello"[..]));
 /// assert!(cache.delete(b"greeting"));
@@ -75,36 +81,68 @@ pub struct Cache(Arc<Core>);
 struct Core {
     engine: Arc<Engine>,
     registry: Arc<Registry>,
+    /// Threads that have a handle.
+    guests: Arc<AtomicUsize>,
     keeper: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 thread_local! {
     /// This thread's handles, one for each cache it has used. An entry whose cache is gone goes with the next new one.
-    static HANDLES: RefCell<Vec<(Weak<Core>, Handle)>> = const { RefCell::new(Vec::new()) };
+    static HANDLES: RefCell<Vec<Guest>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One thread's handle of one cache.
+struct Guest {
+    core: Weak<Core>,
+    guests: Arc<AtomicUsize>,
+    handle: Handle,
+}
+
+impl Guest {
+    fn new(core: &Arc<Core>) -> Self {
+        // Relaxed here and below: who drops the cache has synchronized with all who used it.
+        core.guests.fetch_add(1, Ordering::Relaxed);
+        let (guests, handle) = (Arc::clone(&core.guests), core.engine.handle());
+        Self { core: Arc::downgrade(core), guests, handle }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // Before the handle lets go of the engine: in between there seems to be somebody else who has it.
+        self.guests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Cache {
     /// A cache with these options and a thread of its own that keeps time and removes what has expired.
-    #[must_use]
-    pub fn new(options: Options) -> Self {
-        let clock = Arc::new(Clock::system());
+    ///
+    /// # Errors
+    /// [`CacheError::NoKeeper`] when the thread cannot be started.
+    pub fn new(options: Options) -> Result<Self, CacheError> {
+        Self::kept_by(Builder::new(), options)
+    }
+
+    fn kept_by(keeper: Builder, options: Options) -> Result<Self, CacheError> {
+        let mut core = Core::new(options, Arc::new(Clock::system()));
         let (stop, stopped) = channel();
-        let mut core = Core::new(options, clock);
         let engine = Arc::clone(&core.engine);
-        let thread = std::thread::Builder::new().name("volt-keeper".into()).spawn(move || {
+        let thread = keeper.name("volt-keeper".into()).spawn(move || {
             let handle = engine.handle();
             while stopped.recv_timeout(KEEPER_PERIOD) == Err(RecvTimeoutError::Timeout) {
                 engine.clock().tick();
                 engine.maintain(&handle);
             }
         });
-        core.keeper = thread.ok().map(|thread| (stop, thread));
-        Self(Arc::new(core))
+        core.keeper = Some((stop, thread.map_err(|_| CacheError::NoKeeper)?));
+        Ok(Self(Arc::new(core)))
     }
 
     /// A cache of this many bytes, with defaults for the rest.
-    #[must_use]
-    pub fn with_memory_limit(bytes: usize) -> Self {
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_memory_limit(bytes: usize) -> Result<Self, CacheError> {
         Self::new(Options { memory_limit: bytes, ..Options::default() })
     }
 
@@ -114,7 +152,7 @@ impl Cache {
         Self(Arc::new(Core::new(options, clock)))
     }
 
-    /// The engine, for work in place and in batches.
+    /// The engine, for work in place and in batches. Whoever keeps it beyond the cache keeps the items.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.0.engine
     }
@@ -131,15 +169,15 @@ impl Cache {
 
     fn with<R>(&self, work: impl FnOnce(&Session<'_>) -> R) -> R {
         HANDLES.with(|handles| {
-            let mine = |(core, _): &(Weak<Core>, Handle)| core.as_ptr() == Arc::as_ptr(&self.0);
-            if !handles.borrow().iter().any(mine) {
+            let mine = |guest: &&Guest| guest.core.as_ptr() == Arc::as_ptr(&self.0);
+            if !handles.borrow().iter().any(|guest| mine(&guest)) {
                 let mut handles = handles.borrow_mut();
-                handles.retain(|(core, _)| core.strong_count() > 0);
-                handles.push((Arc::downgrade(&self.0), self.0.engine.handle()));
+                handles.retain(|guest| guest.core.strong_count() > 0);
+                handles.push(Guest::new(&self.0));
             }
             let handles = handles.borrow();
-            let (_, handle) = handles.iter().find(|entry| mine(entry)).expect("added above");
-            work(&handle.pin())
+            let guest = handles.iter().find(mine).expect("added above");
+            work(&guest.handle.pin())
         })
     }
 
@@ -321,7 +359,7 @@ impl Core {
     fn new(options: Options, clock: Arc<Clock>) -> Self {
         let registry = Arc::new(Registry::default());
         let engine = Engine::new(options, clock, Arc::clone(&registry));
-        Self { engine, registry, keeper: None }
+        Self { engine, registry, guests: Arc::default(), keeper: None }
     }
 }
 
@@ -332,5 +370,19 @@ impl Drop for Core {
             // A panic of the keeper has been reported by the panic hook; there is nobody to tell here.
             let _ = thread.join();
         }
+        // This thread's own handle; not while one is in use further up, nor when the thread is ending.
+        let _ = HANDLES.try_with(|handles| {
+            if let Ok(mut handles) = handles.try_borrow_mut() {
+                handles.retain(|guest| guest.core.strong_count() > 0);
+            }
+        });
+        // The handles of other threads keep the engine; nobody can reach its items, unless somebody else has it.
+        let guests = self.guests.load(Ordering::Relaxed);
+        if guests > 0 && Arc::strong_count(&self.engine) <= 1 + guests {
+            self.engine.empty();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;
