@@ -49,9 +49,9 @@
 //! ## Invariants
 //!
 //! * A data operation takes no lock, spins on nobody and never waits for a disk. The mutexes in the tree guard
-//!   lists that only start-up, `stats` and `watch` touch. The exception has to be asked for: while `stats detail`
-//!   is on, an operation counts under a mutex of its own worker's, for which only `stats detail dump`, a page at a time,
-//!   and `stats reset` contend with it.
+//!   lists that only start-up, `stats` and `watch` touch. The exception has to be asked for: while `stats detail` or
+//!   `stats hotkeys` is on, an operation counts under a mutex of its own worker's, for which only the dump of those
+//!   counts and their reset contend with it.
 //! * Per key, operations are linearizable. An item is immutable once published, apart from its deadline, its
 //!   access time, its policy bits and two flags; every other change publishes a new item in its place.
 //! * A pinned epoch (`Session`) covers a bounded batch and never lives across an await: it is not `Send`, and
