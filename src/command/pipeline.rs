@@ -150,6 +150,9 @@ fn run_ahead(
     for (_, hash) in items.iter().flatten() {
         scope.session.prefetch_item(&Key { bytes: &[], hash: *hash });
     }
+    for (_, hash) in items.iter().flatten() {
+        scope.session.prefetch_next(&Key { bytes: &[], hash: *hash });
+    }
     let mut batch = Batch { consumed: 0, served: 0, outcome: Outcome::Done };
     for (item, hash) in items.iter().flatten() {
         if output.is_full() {

@@ -55,6 +55,9 @@ pub fn fetch_all<'b>(
         for key in chunk {
             scope.session.prefetch_item(key);
         }
+        for key in chunk {
+            scope.session.prefetch_next(key);
+        }
         for (served, key) in chunk.iter().enumerate() {
             if output.is_full() {
                 let mut left = start;

@@ -273,6 +273,12 @@ impl<'h> Session<'h> {
         self.handle.engine.table.prefetch_item(key.hash);
     }
 
+    /// Starts loading the second item of the key's bucket; best some time after [`prefetch_item`](Self::prefetch_item).
+    #[inline]
+    pub fn prefetch_next(&self, key: &Key<'_>) {
+        self.handle.engine.table.prefetch_next(key.hash, self);
+    }
+
     /// Looks up without leaving a trace.
     #[inline]
     pub fn peek(&self, key: Key<'_>) -> Lookup<'_> {

@@ -40,6 +40,11 @@ use foldhash::quality::SeedableRandomState;
 use link::{FRESH, HEAD, MARK, Target};
 use std::hash::{BuildHasher, Hasher};
 
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+/// Lines of an item that are worth asking for before it is known how long it is.
+const PREFETCH_LINES: usize = 3;
+
 /// Where unlinked items go.
 ///
 /// # Safety
@@ -106,13 +111,34 @@ impl Table {
         );
     }
 
-    /// Asks the processor for the first item of the bucket.
+    /// Asks the processor for the first item of the bucket: its header, its key, and what a small value takes.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
-        let bucket = self.buckets.get(hash as usize & (self.buckets.size() - 1));
+        self.first_item(hash, Ordering::Relaxed).inspect(|address| prefetch_item(*address));
+    }
+
+    /// Asks the processor for the second item of the bucket, whose first is on its way into the cache.
+    #[inline]
+    pub fn prefetch_next<G: Graveyard>(&self, hash: u64, _graves: &G) {
+        // Acquire: what the first item holds, before it is read.
+        let Some(address) = self.first_item(hash, Ordering::Acquire) else { return };
+        // SAFETY: the address was read from a link in the table.
+        let node = unsafe { Node::from_address(address) };
+        // SAFETY: reachable since the borrow of `graves` began.
+        let view = unsafe { node.view() };
         // Relaxed: only a hint, nothing is read through the link.
-        if let Target::Item(address) = link::target(bucket.load(Ordering::Relaxed)) {
-            prefetch(address as *const u8);
+        if let Target::Item(next) = link::target(view.header().next.load(Ordering::Relaxed)) {
+            prefetch_item(next);
+        }
+    }
+
+    /// The address of the item that the hash's bucket begins with, if it is used and begins with one.
+    #[inline]
+    fn first_item(&self, hash: u64, ordering: Ordering) -> Option<usize> {
+        let bucket = self.buckets.get(hash as usize & (self.buckets.size() - 1));
+        match link::target(bucket.load(ordering)) {
+            Target::Item(address) if address != link::UNUSED => Some(address),
+            _ => None,
         }
     }
 
@@ -266,6 +292,14 @@ fn unlink<G: Graveyard>(
     // SAFETY: the one link to the node is gone, by this thread; a node is unlinked once.
     unsafe { graves.retire(node) };
     Some(behind)
+}
+
+/// Asks for the lines in which a small item lies.
+#[inline]
+fn prefetch_item(address: usize) {
+    for line in 0..PREFETCH_LINES {
+        prefetch((address as *const u8).wrapping_add(line * LINE_BYTES));
+    }
 }
 
 #[inline]
