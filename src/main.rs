@@ -15,6 +15,17 @@ use volt::tool;
 #[global_allocator]
 static HEAP: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Asks for huge pages: items are read at random, and with pages of 4 KiB a lookup waits for the page table more than for the
+/// item. `_RJEM_MALLOC_CONF=thp:never` in the environment takes it back.
+#[cfg(feature = "jemalloc")]
+#[expect(unsafe_code, reason = "jemalloc finds its settings by the symbol's name")]
+// SAFETY: the symbol is the one that jemalloc documents, and points to a string that ends with a zero.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static MALLOC_CONF: Option<&std::ffi::c_char> = {
+    // SAFETY: the first byte of a string literal, which lives for ever.
+    Some(unsafe { &*c"thp:always".as_ptr() })
+};
+
 /// `EX_OSERR` of sysexits.h: what memcached ends with when it cannot have its sockets.
 const EX_OSERR: u8 = 71;
 

@@ -93,7 +93,7 @@ static FLAGS: &[Flag<Meaning>] = &[
     flag('P', "pidfile", Value, Text("process.pid_file")),
     flag('f', "slab-growth-factor", Value, Call(CommandLine::growth_factor)),
     flag('n', "slab-min-size", Value, Call(CommandLine::chunk_size)),
-    flag('L', "enable-largepages", Nothing, NoEffect("large pages are the allocator's business")),
+    flag('L', "enable-largepages", Nothing, NoEffect("large pages are asked for anyway")),
     Flag { long: None, ..flag('D', "", Value, Call(CommandLine::prefix_delimiter)) },
     flag('t', "threads", Value, Number("server.threads", 1)),
     flag('R', "max-reqs-per-event", Value, Number("server.max_reqs_per_event", 1)),
