@@ -48,9 +48,9 @@ pub struct Account {
 pub struct Sums {
     /// Items and drafts.
     pub items: usize,
-    /// Waiting to be freed.
+    /// Unlinked, and waiting for their epoch.
     pub garbage: usize,
-    /// Connection buffers.
+    /// Connection buffers, and unlinked values that a reply still holds.
     pub buffers: usize,
     /// The table.
     pub table: usize,

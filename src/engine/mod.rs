@@ -47,6 +47,8 @@ use memory::{Account, Purse};
 use reclaim::{Bag, Epochs, Member};
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 use table::Table;
 
 /// Longest key, in bytes (protocol.txt, "Keys").
@@ -55,6 +57,9 @@ pub const KEY_MAX: usize = 250;
 /// Items per bucket beyond which the table doubles. At 1 a lookup reads 1.4 items on average, and the table costs
 /// 8 to 16 bytes an item.
 const LOAD_MAX: usize = 1;
+
+/// How long a thread stands back from making garbage that others keep from being freed.
+const STAND_BACK: Duration = Duration::from_millis(1);
 
 /// How an engine is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +127,7 @@ pub struct EngineStats {
     pub table_bytes: u64,
     /// Removed items that wait for their epoch, or for a hold on them.
     pub garbage_bytes: u64,
-    /// Connection buffers.
+    /// Connection buffers, and unlinked values that a reply still holds.
     pub buffer_bytes: u64,
     /// The limit on the sum of all of these.
     pub memory_limit: u64,
@@ -293,21 +298,28 @@ impl Handle {
 
     /// Pins the epoch. Keep it for one bounded batch, never across an await.
     ///
-    /// While garbage is over its share, some thread has lost the processor amid a batch: this one offers its own, once,
-    /// before it makes more.
+    /// While garbage is over its share, some thread has lost the processor amid a batch: this one offers its own before it
+    /// makes more. Over twice its share it stands back for a millisecond, since memory must stay bounded even on a
+    /// machine that gives a thread no time; so much garbage comes of large values only.
     #[inline]
     pub fn pin(&self) -> Session<'_> {
         let account = self.engine.account;
-        if account.garbage() > account.limit() / room::GARBAGE_SHARE {
-            self.yield_processor();
+        let share = account.limit() / room::GARBAGE_SHARE;
+        if account.garbage() > share {
+            self.give_way(share);
         }
         Session::new(self)
     }
 
     #[cold]
-    fn yield_processor(&self) {
+    fn give_way(&self, share: usize) {
+        self.bag.seal(&self.member.pin());
         self.member.collect();
-        std::thread::yield_now();
+        if self.engine.account.garbage() > 2 * share {
+            thread::sleep(STAND_BACK);
+        } else {
+            thread::yield_now();
+        }
     }
 
     /// Posts what this handle keeps to itself and lets the epoch move on; for a thread that goes idle.

@@ -115,12 +115,15 @@ impl Bag {
         let account = self.account;
         account.discard(bytes);
         let call = move || {
-            let mut freed = 0;
+            let mut held = 0;
             for node in nodes {
                 // SAFETY: two epochs have passed since the node was unlinked: no pin can see it any more.
-                freed += unsafe { release(node) };
+                let (bytes, last) = unsafe { release(node) };
+                held += if last { 0 } else { bytes };
             }
-            account.reclaim(freed);
+            // What is still held for a reply is that connection's buffer now.
+            account.charge_buffers(held.cast_signed());
+            account.reclaim(bytes);
         };
         // SAFETY: the call owns all it touches; the account is 'static; items may be freed from any thread.
         unsafe { pin.0.defer_unchecked(call) };
@@ -134,21 +137,21 @@ impl Bag {
     }
 }
 
-/// Releases one hold on an item and frees it if it was the last; returns the bytes freed.
+/// Releases one hold on an item and frees it if it was the last; returns the item's bytes, and whether it was.
 ///
 /// # Safety
 /// The caller owns the hold that it releases (the table's own, once the item is unlinked and its epoch has
 /// passed, or one taken by `Node::try_hold`).
-pub unsafe fn release(node: Node) -> usize {
+pub unsafe fn release(node: Node) -> (usize, bool) {
     // SAFETY: the hold keeps the item alive up to here.
     let bytes = unsafe { memory::charged(node) };
     // SAFETY: by contract.
-    if !unsafe { node.release() } {
-        return 0;
+    let last = unsafe { node.release() };
+    if last {
+        // SAFETY: that was the last hold.
+        unsafe { memory::free(node) };
     }
-    // SAFETY: that was the last hold.
-    unsafe { memory::free(node) };
-    bytes
+    (bytes, last)
 }
 
 /// Frees a table with all that is in it.

@@ -167,9 +167,12 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // SAFETY: this hold is ours and released once. A last hold means that the item was garbage.
-        let freed = unsafe { reclaim::release(self.node) };
-        self.engine.reclaim(freed);
+        // SAFETY: this hold is ours and released once.
+        let (bytes, last) = unsafe { reclaim::release(self.node) };
+        if last {
+            // The item was unlinked long ago and has counted as a buffer since.
+            self.engine.charge_buffers(-bytes.cast_signed());
+        }
     }
 }
 
