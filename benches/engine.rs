@@ -70,7 +70,7 @@ fn bench(c: &mut Criterion) {
                 for chunk in batches.next().expect("endless").chunks(32) {
                     let keys: [_; 32] = std::array::from_fn(|i| session.key(&chunk[i]));
                     keys.iter().for_each(|key| session.prefetch(key));
-                    keys.iter().for_each(|key| session.prefetch_item(key));
+                    session.prefetch_items(&keys);
                     for key in keys {
                         black_box(session.get(key).hit().map(|item| item.value()[0]));
                     }

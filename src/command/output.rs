@@ -7,16 +7,22 @@
 
 use crate::engine::{Held, ItemRef};
 use std::fmt;
+use std::mem;
 
 /// Bytes of output after which no further request is run before some of it was written.
 pub const HIGH_WATER: usize = 64 * 1024;
+/// Bytes of a buffer that is wanted at all.
+const CAPACITY_MIN: usize = 1024;
 /// Values from this length on are not worth a copy. Bytes.
 const HOLD_MIN: usize = 32 * 1024;
 
 /// Output of one conversation, in order: bytes, at most one held value, more bytes.
 #[derive(Default)]
 pub struct Output {
+    /// Room for replies, all of it initialised, of which the first `filled` bytes are in use: appending is a copy and an
+    /// addition.
     bytes: Vec<u8>,
+    filled: usize,
     /// A held value, and where in `bytes` it belongs.
     held: Option<(usize, Held)>,
     /// How much of the whole was written.
@@ -26,13 +32,36 @@ pub struct Output {
 impl Output {
     /// An empty output that owns no memory yet.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), held: None, written: 0 }
+        Self { bytes: Vec::new(), filled: 0, held: None, written: 0 }
     }
 
     /// Appends bytes.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        let end = self.filled + bytes.len();
+        if end > self.bytes.len() {
+            self.grow(end);
+        }
+        self.bytes[self.filled..end].copy_from_slice(bytes);
+        self.filled = end;
+    }
+
+    /// Appends a line of at most `most` bytes in parts, which find their room made.
+    #[inline]
+    pub fn compose(&mut self, most: usize, write: impl FnOnce(&mut Line<'_>)) {
+        let end = self.filled + most;
+        if end > self.bytes.len() {
+            self.grow(end);
+        }
+        let mut line = Line { rest: &mut self.bytes[self.filled..end] };
+        write(&mut line);
+        self.filled = end - line.rest.len();
+    }
+
+    #[cold]
+    fn grow(&mut self, end: usize) {
+        let len = end.max(self.bytes.len() * 2).max(CAPACITY_MIN);
+        self.bytes.resize(len, 0);
     }
 
     /// Appends a text and an end of line.
@@ -48,18 +77,12 @@ impl Output {
         self.push(itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// Makes room for `bytes` more bytes.
-    #[inline]
-    pub fn reserve(&mut self, bytes: usize) {
-        self.bytes.reserve(bytes);
-    }
-
     /// Appends an item's value. A large one is held where it lies, unless one is held already.
     #[inline]
     pub fn value(&mut self, item: ItemRef<'_>) {
         let value = item.value();
         if value.len() >= HOLD_MIN && self.held.is_none() {
-            self.held = item.hold().map(|held| (self.bytes.len(), held));
+            self.held = item.hold().map(|held| (self.filled, held));
             if self.held.is_some() {
                 return;
             }
@@ -70,13 +93,12 @@ impl Output {
     /// Whether so much waits that it should be written before more is produced.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.held.is_some() || self.bytes.len() >= HIGH_WATER
+        self.held.is_some() || self.filled >= HIGH_WATER
     }
 
     /// Bytes that wait to be written.
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.held.as_ref().map_or(0, |(_, held)| held.value().len())
-            - self.written
+        self.filled + self.held.as_ref().map_or(0, |(_, held)| held.value().len()) - self.written
     }
 
     /// Whether nothing waits.
@@ -87,8 +109,8 @@ impl Output {
     /// What waits, in the order in which it is to be written; some parts may be empty.
     pub fn parts(&self) -> [&[u8]; 3] {
         let mut parts = match &self.held {
-            None => [self.bytes.as_slice(), &[], &[]],
-            Some((at, held)) => [&self.bytes[..*at], held.value(), &self.bytes[*at..]],
+            None => [&self.bytes[..self.filled], &[], &[]],
+            Some((at, held)) => [&self.bytes[..*at], held.value(), &self.bytes[*at..self.filled]],
         };
         let mut skip = self.written;
         for part in &mut parts {
@@ -109,7 +131,7 @@ impl Output {
 
     /// Forgets everything, keeping the buffer's memory.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.filled = 0;
         self.held = None;
         self.written = 0;
     }
@@ -123,8 +145,30 @@ impl Output {
     pub fn shrink(&mut self, capacity: usize) {
         if self.is_empty() {
             self.clear();
+            self.bytes.truncate(capacity);
             self.bytes.shrink_to(capacity);
         }
+    }
+}
+
+/// The room of a line that is being composed.
+pub struct Line<'o> {
+    rest: &'o mut [u8],
+}
+
+impl Line<'_> {
+    /// Appends bytes.
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) {
+        let (room, rest) = mem::take(&mut self.rest).split_at_mut(bytes.len());
+        room.copy_from_slice(bytes);
+        self.rest = rest;
+    }
+
+    /// Appends a number in decimal.
+    #[inline]
+    pub fn number(&mut self, number: u64) {
+        self.push(itoa::Buffer::new().format(number).as_bytes());
     }
 }
 

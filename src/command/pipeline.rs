@@ -95,6 +95,14 @@ impl Item<'_> {
 /// Runs requests from the beginning of `input`, which has at least one whole line: at most `allowed`, and at most a
 /// batch of them.
 pub(super) fn run(scope: Scope<'_>, input: &[u8], allowed: u32, output: &mut Output) -> Batch {
+    if allowed > 1
+        && !scope.worker.hot_keys.is_on()
+        && let Some((consumed, served)) =
+            retrieval::fetch_plain(scope, input, allowed as usize, output)
+    {
+        scope.worker.latency.note(Kind::Get, served);
+        return Batch { consumed, served, outcome: Outcome::Done };
+    }
     let first = match look(input, 0) {
         Ok(item) => item,
         Err(outcome) => return Batch { consumed: 0, served: 0, outcome },
@@ -137,30 +145,30 @@ fn run_ahead(
     allowed: u32,
     output: &mut Output,
 ) -> Batch {
-    let mut items: [Option<(Item<'_>, u64)>; CHUNK] = [const { None }; CHUNK];
+    let mut items: [Option<Item<'_>>; CHUNK] = [const { None }; CHUNK];
+    let mut keys = [Key { bytes: &[], hash: 0 }; CHUNK];
     let most = CHUNK.min(allowed as usize);
-    let mut next = Some(first);
-    for slot in items.iter_mut().take(most) {
-        let Some(item) = next.take_if(|item| item.is_simple(input)) else { break };
-        let hash = scope.hash(&item.request);
-        scope.session.prefetch(&Key { bytes: &[], hash });
-        next = if item.end < input.len() { look(input, item.end).ok() } else { None };
-        *slot = Some((item, hash));
+    let mut len = 0;
+    items[0] = Some(first);
+    while let Some(item) = &items[len] {
+        keys[len].hash = scope.hash(&item.request);
+        scope.session.prefetch(&keys[len]);
+        let end = item.end;
+        len += 1;
+        if len == most || end == input.len() {
+            break;
+        }
+        items[len] = look(input, end).ok().filter(|item| item.is_simple(input));
     }
-    for (_, hash) in items.iter().flatten() {
-        scope.session.prefetch_item(&Key { bytes: &[], hash: *hash });
-    }
-    for (_, hash) in items.iter().flatten() {
-        scope.session.prefetch_next(&Key { bytes: &[], hash: *hash });
-    }
+    scope.session.prefetch_items(&keys[..len]);
     let mut batch = Batch { consumed: 0, served: 0, outcome: Outcome::Done };
-    for (item, hash) in items.iter().flatten() {
+    for (item, key) in items.iter().flatten().zip(&keys) {
         if output.is_full() {
             break;
         }
         batch.consumed = item.end;
         batch.served += 1;
-        batch.outcome = run_one(scope, input, item, *hash, &mut batch.consumed, output);
+        batch.outcome = run_one(scope, input, item, key.hash, &mut batch.consumed, output);
         note(scope, item);
         if !matches!(batch.outcome, Outcome::Done) {
             break;
@@ -172,7 +180,7 @@ fn run_ahead(
 /// Counts a request that was run.
 #[inline]
 fn note(scope: Scope<'_>, item: &Item<'_>) {
-    scope.worker.latency.note(item.kind());
+    scope.worker.latency.note(item.kind(), 1);
     scope.worker.hot_keys.see(&item.request);
 }
 
@@ -243,7 +251,7 @@ fn store(
         *consumed = item.start;
         return Outcome::WaitForBlock;
     }
-    let draft = match upload::draft(scope, &item.request, hash) {
+    let draft = match upload::draft(scope, &item.request, hash, whole) {
         Ok(draft) => draft,
         Err(rejection) => {
             *consumed = item.line_end;

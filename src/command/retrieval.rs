@@ -9,6 +9,7 @@ use super::{Output, Scope};
 use crate::clock::RelTime;
 use crate::engine::{ItemRef, Key};
 use crate::protocol::Words;
+use crate::protocol::text::plain_get;
 
 /// Keys that are prefetched together: more than the misses a core can have under way, and little enough to stay in
 /// the first-level cache until they are used.
@@ -17,6 +18,9 @@ pub const CHUNK: usize = 32;
 /// Keys that are fetched in one go: what a line of many megabytes asks for must not keep the epoch pinned, nor other
 /// connections waiting, for longer than a fraction of a millisecond.
 const KEYS_MAX: usize = 128 * CHUNK;
+
+/// Bytes of the line before a value, its key apart: `VALUE ` and three numbers.
+const HEADER_MAX: usize = 64;
 
 /// How keys are to be fetched.
 #[derive(Debug, Clone, Copy)]
@@ -52,12 +56,7 @@ pub fn fetch_all<'b>(
             len += 1;
         }
         let chunk = &chunk[..len];
-        for key in chunk {
-            scope.session.prefetch_item(key);
-        }
-        for key in chunk {
-            scope.session.prefetch_next(key);
-        }
+        scope.session.prefetch_items(chunk);
         for (served, key) in chunk.iter().enumerate() {
             if output.is_full() {
                 let mut left = start;
@@ -72,6 +71,40 @@ pub fn fetch_all<'b>(
         }
     }
     Some(keys)
+}
+
+/// Fetches the keys of the plain gets that `input` begins with, `most` of them at most, as if they were one
+/// multi-get. Returns the bytes of input that are done with, and how many gets that were; fewer than two are left alone.
+pub fn fetch_plain(
+    scope: Scope<'_>,
+    input: &[u8],
+    most: usize,
+    output: &mut Output,
+) -> Option<(usize, u32)> {
+    let mut chunk = [Key { bytes: &[], hash: 0 }; CHUNK];
+    let (mut len, mut end) = (0, 0);
+    for slot in chunk.iter_mut().take(most) {
+        let Some((bytes, line_len)) = plain_get(&input[end..]) else { break };
+        *slot = scope.session.key(bytes);
+        scope.session.prefetch(slot);
+        end += line_len;
+        len += 1;
+    }
+    if len < 2 {
+        return None;
+    }
+    scope.session.prefetch_items(&chunk[..len]);
+    let fetch = Fetch { with_cas: false, touch: None };
+    let (mut consumed, mut served) = (0, 0);
+    for key in &chunk[..len] {
+        if output.is_full() {
+            break;
+        }
+        fetch_one(scope, fetch, *key, output);
+        consumed += b"get \r\n".len() + key.bytes.len();
+        served += 1;
+    }
+    Some((consumed, served))
 }
 
 #[inline]
@@ -108,22 +141,24 @@ fn lookup(scope: Scope<'_>, fetch: Fetch, key: Key<'_>, output: &mut Output) {
 #[inline]
 fn push_value(item: ItemRef<'_>, with_cas: bool, output: &mut Output) {
     let (key, value) = (item.key(), item.value());
-    output.push(b"VALUE ");
-    output.push(key);
-    match item.flags() {
-        0 => output.push(b" 0 "),
-        flags => {
-            output.push(b" ");
-            output.number(u64::from(flags));
-            output.push(b" ");
+    output.compose(HEADER_MAX + key.len(), |line| {
+        line.push(b"VALUE ");
+        line.push(key);
+        match item.flags() {
+            0 => line.push(b" 0 "),
+            flags => {
+                line.push(b" ");
+                line.number(u64::from(flags));
+                line.push(b" ");
+            }
         }
-    }
-    output.number(value.len() as u64);
-    if with_cas {
-        output.push(b" ");
-        output.number(item.cas());
-    }
-    output.push(b"\r\n");
+        line.number(value.len() as u64);
+        if with_cas {
+            line.push(b" ");
+            line.number(item.cas());
+        }
+        line.push(b"\r\n");
+    });
     output.value(item);
     output.push(b"\r\n");
 }

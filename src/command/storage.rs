@@ -17,15 +17,24 @@ pub const OUT_OF_MEMORY: &str = "SERVER_ERROR out of memory storing object";
 /// The reply to a data block that does not end with `\r\n` where it should.
 pub const BAD_DATA_CHUNK: &str = "CLIENT_ERROR bad data chunk";
 
-/// Memory for the item that `store` asks for.
+/// Memory for the item that `store` asks for; `whole`: its data block is here already.
 ///
 /// # Errors
 /// The reply, and how much data to swallow. The refusal has been counted and told to watchers.
 #[inline]
-pub fn draft(scope: Scope<'_>, store: &Store<'_>, key: Key<'_>) -> Result<Draft, Rejection> {
+pub fn draft(
+    scope: Scope<'_>,
+    store: &Store<'_>,
+    key: Key<'_>,
+    whole: bool,
+) -> Result<Draft, Rejection> {
     scope.worker.detail.set(store.key);
     let deadline = scope.deadline(store.exptime);
-    match scope.session.draft(key, store.value_len, store.flags, deadline) {
+    let draft = match whole {
+        true => scope.session.draft(key, store.value_len, store.flags, deadline),
+        false => scope.session.draft_to_wait(key, store.value_len, store.flags, deadline),
+    };
+    match draft {
         Ok(draft) => {
             scope.counters().cmd_set.bump();
             Ok(draft)

@@ -51,14 +51,21 @@ impl Upload {
     }
 }
 
-/// Memory for the value that `request` announces.
+/// Memory for the value that `request` announces; `whole`: all of it is here already.
 ///
 /// # Errors
 /// The reply, and how much of the data block to swallow.
-pub fn draft(scope: Scope<'_>, request: &Request<'_>, hash: u64) -> Result<Draft, Rejection> {
+pub fn draft(
+    scope: Scope<'_>,
+    request: &Request<'_>,
+    hash: u64,
+    whole: bool,
+) -> Result<Draft, Rejection> {
     match request {
-        Request::Store(store) => storage::draft(scope, store, Key { bytes: store.key, hash }),
-        Request::Meta(request) => meta::draft(scope, request, hash),
+        Request::Store(store) => {
+            storage::draft(scope, store, Key { bytes: store.key, hash }, whole)
+        }
+        Request::Meta(request) => meta::draft(scope, request, hash, whole),
         _ => Err(Rejection::new(BAD_FORMAT)),
     }
 }

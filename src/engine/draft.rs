@@ -30,6 +30,8 @@ pub struct Draft {
     filled: usize,
     account: &'static Account,
     explicit_cas: Option<u64>,
+    /// Bytes that are accounted as waiting for the value, or 0.
+    waiting: usize,
 }
 
 // SAFETY: a draft owns its item, and the account is shared and made of atomics.
@@ -41,7 +43,7 @@ impl Draft {
     /// # Safety
     /// `node` came from `memory::allocate` and is owned by the caller.
     pub(super) unsafe fn new(node: Node, hash: u64, account: &'static Account) -> Self {
-        Self { node, hash, filled: 0, account, explicit_cas: None }
+        Self { node, hash, filled: 0, account, explicit_cas: None, waiting: 0 }
     }
 
     pub(super) fn view(&self) -> View<'_> {
@@ -62,8 +64,23 @@ impl Draft {
         self.explicit_cas
     }
 
+    /// Notes that the value is to come from a client that may take its time.
+    pub(super) fn wait(&mut self) {
+        // SAFETY: the draft owns the item.
+        self.waiting = unsafe { memory::charged(self.node) };
+        self.account.wait(self.waiting.cast_signed());
+    }
+
+    fn stop_waiting(&mut self) {
+        if self.waiting > 0 {
+            self.account.wait(-self.waiting.cast_signed());
+            self.waiting = 0;
+        }
+    }
+
     /// Gives the item away, to the table.
-    pub(super) fn into_node(self) -> Node {
+    pub(super) fn into_node(mut self) -> Node {
+        self.stop_waiting();
         ManuallyDrop::new(self).node
     }
 
@@ -184,6 +201,7 @@ unsafe impl BufMut for Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        self.stop_waiting();
         // SAFETY: the draft owns the item.
         self.account.refund(unsafe { memory::charged(self.node) });
         // SAFETY: it was never published, so this is its only owner.

@@ -33,6 +33,8 @@ pub struct Account {
     garbage: AtomicUsize,
     /// Buffers of connections.
     buffers: AtomicUsize,
+    /// Those of the items that are drafts whose values are still on their way.
+    waiting: AtomicUsize,
     /// The table's segments.
     table: AtomicUsize,
     /// Bytes ever allocated for items, but for the purses' contents; only grows (and wraps).
@@ -68,6 +70,7 @@ impl Account {
             items: AtomicUsize::new(0),
             garbage: AtomicUsize::new(0),
             buffers: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             table: AtomicUsize::new(0),
             inflow: AtomicUsize::new(0),
             freed: AtomicUsize::new(0),
@@ -103,6 +106,16 @@ impl Account {
     /// Adds (or with a negative `delta` takes away) bytes of connection buffers.
     pub fn charge_buffers(&self, delta: isize) {
         self.buffers.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Adds (or with a negative `delta` takes away) bytes of drafts whose values are still on their way.
+    pub fn wait(&self, delta: isize) {
+        self.waiting.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// Bytes that nothing can be evicted for: of values on their way, in and out, and of buffers.
+    pub fn in_transit(&self) -> usize {
+        floor(self.waiting.load(Ordering::Relaxed)) + floor(self.buffers.load(Ordering::Relaxed))
     }
 
     /// Adds bytes of table.
@@ -332,10 +345,23 @@ mod backend {
         unsafe { je::mallctl(name.as_ptr(), none, std::ptr::null_mut(), none, 0) };
     }
 
+    /// Up to here sizes are worked out without a call, in bytes.
+    const SMALL_MAX: usize = 8192;
+
+    /// Small sizes are rounded up to jemalloc's next size class: multiples of 16 up to 128, then four classes to each
+    /// doubling (jemalloc(3), "Implementation notes").
     #[inline]
     pub fn real_size(len: usize) -> usize {
-        // SAFETY: pure arithmetic on the size classes; a length is never 0.
-        unsafe { je::nallocx(len, 0) }
+        match len {
+            0..=8 => 8,
+            9..=128 => len.next_multiple_of(16),
+            129..=SMALL_MAX => {
+                let step = 1 << ((len - 1).ilog2() - 2);
+                (len + step - 1) & !(step - 1)
+            }
+            // SAFETY: pure arithmetic on the size classes; the length is not 0.
+            _ => unsafe { je::nallocx(len, 0) },
+        }
     }
 
     #[inline]
@@ -442,6 +468,10 @@ mod tests {
             assert_eq!(usable, real_size(len), "{len}");
             // SAFETY: freed once.
             unsafe { backend::free(block, len) };
+        }
+        for len in 1..20_000 {
+            // SAFETY: pure arithmetic on the size classes.
+            assert_eq!(real_size(len), unsafe { tikv_jemalloc_sys::nallocx(len, 0) }, "{len}");
         }
     }
 

@@ -58,8 +58,9 @@ pub const KEY_MAX: usize = 250;
 /// 8 to 16 bytes an item.
 const LOAD_MAX: usize = 1;
 
-/// How long a thread stands back from making garbage that others keep from being freed.
-const STAND_BACK: Duration = Duration::from_millis(1);
+/// How long a thread stands back from making garbage that others keep from being freed, at twice garbage's share; four times as
+/// long for each further share, up to 16 times.
+const STAND_BACK: Duration = Duration::from_millis(4);
 
 /// How an engine is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -299,7 +300,7 @@ impl Handle {
     /// Pins the epoch. Keep it for one bounded batch, never across an await.
     ///
     /// While garbage is over its share, some thread has lost the processor amid a batch: this one offers its own before it
-    /// makes more. Over twice its share it stands back for a millisecond, since memory must stay bounded even on a
+    /// makes more. Over twice its share it stands back for some milliseconds, since memory must stay bounded even on a
     /// machine that gives a thread no time; so much garbage comes of large values only.
     #[inline]
     pub fn pin(&self) -> Session<'_> {
@@ -315,10 +316,9 @@ impl Handle {
     fn give_way(&self, share: usize) {
         self.bag.seal(&self.member.pin());
         self.member.collect();
-        if self.engine.account.garbage() > 2 * share {
-            thread::sleep(STAND_BACK);
-        } else {
-            thread::yield_now();
+        match self.engine.account.garbage() / share.max(1) {
+            0 | 1 => thread::yield_now(),
+            shares => thread::sleep(STAND_BACK * 4_u32.pow(shares.min(4) as u32 - 2)),
         }
     }
 

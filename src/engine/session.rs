@@ -270,16 +270,16 @@ impl<'h> Session<'h> {
         self.handle.engine.table.prefetch_bucket(key.hash);
     }
 
-    /// Starts loading the first item of the key's bucket; best some time after [`prefetch`](Self::prefetch).
+    /// Starts loading the first two items of the keys' buckets, which [`prefetch`](Self::prefetch) has asked for.
     #[inline]
-    pub fn prefetch_item(&self, key: &Key<'_>) {
-        self.handle.engine.table.prefetch_item(key.hash);
-    }
-
-    /// Starts loading the second item of the key's bucket; best some time after [`prefetch_item`](Self::prefetch_item).
-    #[inline]
-    pub fn prefetch_next(&self, key: &Key<'_>) {
-        self.handle.engine.table.prefetch_next(key.hash, self);
+    pub fn prefetch_items(&self, keys: &[Key<'_>]) {
+        let table = &self.handle.engine.table;
+        for key in keys {
+            table.prefetch_item(key.hash);
+        }
+        for key in keys {
+            table.prefetch_next(key.hash, self);
+        }
     }
 
     /// Looks up without leaving a trace.

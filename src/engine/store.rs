@@ -13,6 +13,9 @@ use crate::clock::RelTime;
 use crate::engine::evict::Policy;
 use crate::sync::Ordering;
 
+/// Values on their way may take all but this share of the limit: an eighth.
+const IN_TRANSIT_SHARE: usize = 8;
+
 /// How a draft is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreMode {
@@ -107,6 +110,27 @@ impl<'h> Session<'h> {
         exptime: RelTime,
     ) -> Result<Draft, Refusal> {
         self.draft_shaped(key, value_len, flags, None, exptime)
+    }
+
+    /// The same for a value that has yet to come from a client, however long that takes. Such drafts and the buffers of
+    /// connections leave an eighth of the limit alone: nothing can be evicted for what others want to store.
+    ///
+    /// # Errors
+    /// As [`draft`](Self::draft).
+    pub fn draft_to_wait(
+        &self,
+        key: Key<'_>,
+        value_len: usize,
+        flags: u32,
+        exptime: RelTime,
+    ) -> Result<Draft, Refusal> {
+        let account = self.engine().account;
+        let mut draft = self.draft(key, value_len, flags, exptime)?;
+        draft.wait();
+        if account.in_transit() > account.limit() / IN_TRANSIT_SHARE * (IN_TRANSIT_SHARE - 1) {
+            return Err(Refusal::OutOfMemory);
+        }
+        Ok(draft)
     }
 
     pub(super) fn draft_shaped(

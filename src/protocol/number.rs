@@ -25,6 +25,9 @@ pub fn parse_u32(word: &[u8]) -> Option<u32> {
 /// A signed 32-bit number: an optional minus, then digits.
 #[inline]
 pub fn parse_i32(word: &[u8]) -> Option<i32> {
+    if let Some(number) = short_digits(word) {
+        return Some(number.cast_signed());
+    }
     if word.len() > WORD_32_MAX { None } else { i32::try_from(parse_i64(word)?).ok() }
 }
 
@@ -67,7 +70,7 @@ pub fn parse_c_i32(word: &[u8]) -> Option<i32> {
     Some(low_32_bits(number.cast_unsigned()).cast_signed())
 }
 
-/// The common case of the C dialect: up to nine digits and nothing else.
+/// The common case: up to nine digits and nothing else.
 #[inline]
 fn short_digits(word: &[u8]) -> Option<u32> {
     if word.is_empty() || word.len() > 9 {

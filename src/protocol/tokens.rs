@@ -83,8 +83,15 @@ impl<'b> Iterator for Words<'b> {
 
     #[inline]
     fn next(&mut self) -> Option<&'b [u8]> {
-        let start = self.rest.iter().position(|&byte| byte != b' ')?;
-        let text = &self.rest[start..];
+        // Nearly always there is one space, or none before the first word.
+        let text = match self.rest {
+            [b' ', text @ ..] => text,
+            text => text,
+        };
+        let text = match text.first()? {
+            b' ' => &text[text.iter().position(|&byte| byte != b' ')?..],
+            _ => text,
+        };
         let (word, rest) = text.split_at(find_space(text));
         self.rest = rest;
         Some(word)

@@ -164,11 +164,11 @@ impl Recorder {
         self.block.as_ref().map(|_| Instant::now())
     }
 
-    /// The turn has a command of this kind.
+    /// The turn has so many (more) commands of this kind.
     #[inline]
-    pub fn note(&self, kind: Kind) {
+    pub fn note(&self, kind: Kind, commands: u32) {
         let pending = &self.pending[kind as usize];
-        pending.set(pending.get().wrapping_add(1));
+        pending.set(pending.get().wrapping_add(commands));
     }
 
     /// The turn that began then is over.
@@ -207,11 +207,11 @@ mod tests {
     fn the_commands_of_a_turn_share_its_time() {
         let block = Arc::new(Latency::default());
         let recorder = Recorder::new(Some(Arc::clone(&block)));
-        recorder.note(Kind::Get);
-        recorder.note(Kind::Get);
-        recorder.note(Kind::MetaSet);
+        recorder.note(Kind::Get, 1);
+        recorder.note(Kind::Get, 1);
+        recorder.note(Kind::MetaSet, 1);
         recorder.enter(&block, Duration::from_nanos(1500));
-        recorder.note(Kind::Get);
+        recorder.note(Kind::Get, 1);
         recorder.enter(&block, Duration::from_secs(2));
         let blocks = [block];
         let gets = Sum::of(&blocks, Kind::Get);

@@ -157,10 +157,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Whether there is anything to be done with keys.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
     /// Looks at the keys of a request.
     #[inline]
     pub fn see(&self, request: &Request<'_>) {
-        if self.enabled.load(Ordering::Relaxed) {
+        if self.is_on() {
             self.count_all(request);
         }
     }

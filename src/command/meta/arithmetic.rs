@@ -147,7 +147,6 @@ fn answer(
 ) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(counted.value).as_bytes();
-    output.reserve(reply::LINE_MAX);
     if request.has(b'v') {
         output.push(b"VA ");
         output.number(digits.len() as u64);

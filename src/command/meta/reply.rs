@@ -4,9 +4,6 @@ use crate::clock::RelTime;
 use crate::command::Output;
 use crate::protocol::meta::{MetaRequest, encode};
 
-/// Bytes that make room for any reply without its value: a base64 key, an opaque, numbers.
-pub const LINE_MAX: usize = 512;
-
 /// Ends a reply, or a value.
 pub const END: &[u8] = b"\r\n";
 

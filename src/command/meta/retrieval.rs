@@ -110,7 +110,6 @@ fn hit(
         return Outcome::Done;
     }
     let with_value = request.has(b'v') && request.compare() != Some(item.cas());
-    output.reserve(reply::LINE_MAX);
     if with_value {
         output.push(b"VA ");
         output.number(item.value().len() as u64);

@@ -10,15 +10,23 @@ use crate::protocol::Rejection;
 use crate::protocol::meta::{MetaRequest, Mode, OPAQUE_TOO_LONG};
 use watch::{StoreCommand, StoreEvent, StoreStatus};
 
-/// ms, first half: memory for the value.
+/// ms, first half: memory for the value; `whole`: it is here already.
 ///
 /// # Errors
 /// The reply, with the length of the data block that must be skipped.
-pub fn draft(scope: Scope<'_>, request: &MetaRequest<'_>, hash: u64) -> Result<Draft, Rejection> {
+pub fn draft(
+    scope: Scope<'_>,
+    request: &MetaRequest<'_>,
+    hash: u64,
+    whole: bool,
+) -> Result<Draft, Rejection> {
     let value_len = request.value_len().unwrap_or_default();
-    request.with_key(|bytes| new_draft(scope, request, Key { bytes, hash }, value_len)).map_err(
-        |message| Rejection { message, swallow: value_len.saturating_add(2), noreply: false },
-    )
+    let draft = |bytes: &[u8]| new_draft(scope, request, Key { bytes, hash }, value_len, whole);
+    request.with_key(draft).map_err(|message| Rejection {
+        message,
+        swallow: value_len.saturating_add(2),
+        noreply: false,
+    })
 }
 
 fn new_draft(
@@ -26,13 +34,18 @@ fn new_draft(
     request: &MetaRequest<'_>,
     key: Key<'_>,
     value_len: usize,
+    whole: bool,
 ) -> Result<Draft, &'static str> {
     let exptime = match (request.mode, request.has(b'N')) {
         (Mode::Append | Mode::Prepend, true) => request.vivify,
         _ => request.exptime,
     };
     let exptime = scope.deadline(exptime);
-    let mut draft = match scope.session.draft(key, value_len, request.client_flags, exptime) {
+    let draft = match whole {
+        true => scope.session.draft(key, value_len, request.client_flags, exptime),
+        false => scope.session.draft_to_wait(key, value_len, request.client_flags, exptime),
+    };
+    let mut draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => return Err(refuse(scope, request, key, refusal)),
     };

@@ -58,10 +58,13 @@ impl Buckets {
         unsafe { &*bucket }
     }
 
+    #[inline]
     fn place(&self, index: usize) -> (usize, usize) {
-        let segment = (usize::BITS - (index >> self.power).leading_zeros()) as usize;
-        let start = if segment == 0 { 0 } else { 1 << (self.power + segment as u32 - 1) };
-        (segment, index - start)
+        let segment = usize::BITS - (index >> self.power).leading_zeros();
+        // Segment k begins at 2^(power + k - 1); the mask makes that 0 for k = 0.
+        let first = 1 << self.power;
+        let start = (first << segment >> 1) & !(first - 1);
+        (segment as usize, index - start)
     }
 
     /// Doubles the array if its size still is `size`; returns the bytes that were added.

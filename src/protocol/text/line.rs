@@ -62,8 +62,11 @@ pub(super) fn store(verb: StoreVerb, rest: &[u8]) -> Parsed<'_> {
     };
     let value_len = parse_i32(len).filter(|len| (0..=VALUE_LEN_MAX).contains(len));
     let value_len = value_len.and_then(|len| usize::try_from(len).ok()).ok_or(TOO_FEW_WORDS)?;
-    let unique = words.clone().next();
-    let noreply = is_noreply(words.take(TOKENS_MAX - 5).last());
+    // Most lines end here.
+    let (unique, noreply) = match words.rest() {
+        [] => (None, false),
+        _ => (words.clone().next(), is_noreply(words.take(TOKENS_MAX - 5).last())),
+    };
 
     let refused = Rejection { message: BAD_FORMAT, swallow: value_len + 2, noreply };
     let (flags, exptime) = parse_c_u32(flags)
@@ -108,7 +111,10 @@ fn key_and_number(rest: &[u8]) -> Result<(&[u8], &[u8], bool), Rejection> {
     let (Some(key), Some(number)) = (words.next(), words.next()) else {
         return Err(TOO_FEW_WORDS);
     };
-    let noreply = is_noreply(words.take(TOKENS_MAX - 3).last().or(Some(number)));
+    let noreply = match words.rest() {
+        [] => is_noreply(Some(number)),
+        _ => is_noreply(words.take(TOKENS_MAX - 3).last().or(Some(number))),
+    };
     Ok((checked(key, noreply)?, number, noreply))
 }
 
