@@ -19,7 +19,7 @@ fn turns(c: &mut Criterion) {
             b.iter(|| {
                 let began = recorder.begin();
                 for _ in 0..commands {
-                    recorder.note(black_box(Kind::Get));
+                    recorder.note(black_box(Kind::Get), 1);
                 }
                 recorder.end(began);
             });

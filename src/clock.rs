@@ -3,10 +3,11 @@
 //! A relative time is a count of seconds since [`EPOCH_OFFSET`] seconds before the start of the process, so a
 //! young process already has a past that items may have expired in (memcached does the same with its
 //! `process_started`). Reading it is one relaxed load. Nothing here asks the system for the time except
-//! [`Clock::tick`].
+//! [`Clock::tick`], and it asks how much has passed, not what time it is: when somebody sets the system's clock, nothing
+//! expires for it and nothing lives longer (memcached: `CLOCK_MONOTONIC`).
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seconds since the clock's epoch; 0 is never a current time and stands for "no time" or "never".
 pub type RelTime = u32;
@@ -23,6 +24,9 @@ pub const RELATIVE_EXPTIME_MAX: i64 = 60 * 60 * 24 * 30;
 pub struct Clock {
     /// Unix time of relative time 0, in seconds.
     epoch_unix: i64,
+    /// When the process started, and how far into a second of the system's clock that was.
+    started: Instant,
+    started_within: Duration,
     /// The current relative time; written by `tick`, read by everyone, Relaxed.
     now: AtomicU32,
     /// Seconds by which `debugtime` has moved the clock, or `None`-like `MANUAL` when set by hand.
@@ -34,8 +38,12 @@ impl Clock {
     /// A clock that follows the system's time whenever [`tick`](Self::tick) is called.
     #[must_use]
     pub fn system() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(unix.as_secs()).unwrap_or_default();
         Self {
-            epoch_unix: unix_now() - i64::from(EPOCH_OFFSET),
+            epoch_unix: seconds - i64::from(EPOCH_OFFSET),
+            started: Instant::now(),
+            started_within: Duration::from_nanos(unix.subsec_nanos().into()),
             now: AtomicU32::new(EPOCH_OFFSET),
             shift: AtomicI64::new(0),
             manual: false,
@@ -69,12 +77,15 @@ impl Clock {
         self.now().saturating_sub(EPOCH_OFFSET)
     }
 
-    /// Brings the clock up to the system's time; does nothing on a manual clock. It never runs backwards.
+    /// Brings the clock up to the time that has passed; does nothing on a manual clock. It never runs backwards.
     pub fn tick(&self) {
         if self.manual {
             return;
         }
-        let seconds = unix_now() - self.epoch_unix + self.shift.load(Ordering::Relaxed);
+        let passed = (self.started_within + self.started.elapsed()).as_secs();
+        let seconds =
+            i64::try_from(passed).unwrap_or(i64::MAX).saturating_add(i64::from(EPOCH_OFFSET));
+        let seconds = seconds.saturating_add(self.shift.load(Ordering::Relaxed));
         let seconds = u32::try_from(seconds).unwrap_or(EPOCH_OFFSET);
         self.now.fetch_max(seconds, Ordering::Relaxed);
     }
@@ -103,11 +114,6 @@ impl Clock {
             },
         }
     }
-}
-
-fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -122,7 +122,18 @@ impl Check<'_> {
         let wrong = match power {
             i64::MIN..12 => "low",
             33.. => "high",
-            _ => return self.whole("memory.hash_power", power, 12..=32, ""),
+            _ => {
+                let power = self.whole("memory.hash_power", power, 12..=32, "")?;
+                if 8_u64 << power > self.settings.memory.limit.0 / 2 {
+                    let text = format!(
+                        "a table of 2^{power} buckets takes {} MiB, more than half of {}",
+                        (8_u64 << power) >> 20,
+                        self.layers.describe("memory.limit")
+                    );
+                    return Err(self.layers.error("memory.hash_power", FAILURE, text));
+                }
+                return Ok(power);
+            }
         };
         let wrong = format!("Initial hashtable multiplier of {power} is too {wrong}");
         Err(self.layers.error("memory.hash_power", FAILURE, wrong))

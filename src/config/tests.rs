@@ -130,6 +130,13 @@ fn flags_reach_the_parts() {
 }
 
 #[test]
+fn a_table_that_leaves_no_room_for_items_is_refused() {
+    let message = "a table of 2^23 buckets takes 64 MiB, more than half of -m 64 (-o hashpower=23)";
+    assert_eq!(fails("volt -m 64 -o hashpower=23"), (message.to_owned(), 1));
+    assert_eq!(run("volt -m 64 -o hashpower=22").engine.hash_power, 22);
+}
+
+#[test]
 fn what_memcached_refuses_is_refused_in_its_words() {
     for (line, message, code) in [
         ("volt -c 0", "Maximum connections must be greater than 0 (-c 0)", 1),

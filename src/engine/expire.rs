@@ -51,7 +51,8 @@ impl Engine {
         }
     }
 
-    /// Takes note that something is due at `exptime` (0: never).
+    /// Takes note that something is due at `exptime` (0: never); after the item shows it, so that a round which has passed
+    /// the item before finds the note.
     #[inline]
     pub(super) fn note_due(&self, exptime: RelTime) {
         if exptime != 0 && exptime < self.next_due.load(Ordering::Relaxed) {

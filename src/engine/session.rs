@@ -120,9 +120,11 @@ impl<'s> ItemRef<'s> {
     /// Changes the deadline and nothing else (meta T): no access is counted. `false` if this copy of the item was about to be
     /// replaced, or has expired meanwhile: look it up again.
     pub fn set_exptime(&self, exptime: RelTime) -> bool {
-        self.session.engine().note_due(exptime);
         match self.view.touch(exptime, self.session.now()) {
-            Touched::Done => true,
+            Touched::Done => {
+                self.session.engine().note_due(exptime);
+                true
+            }
             Touched::Dead => false,
             // Without any memory left in the system the deadline stays what it was.
             Touched::Frozen => self.session.thaw(self.session.key(self.key())).is_err(),

@@ -226,6 +226,26 @@ fn a_full_cache_evicts_one_for_one_when_buffers_have_come_and_gone() {
 }
 
 #[test]
+fn values_on_their_way_leave_room_and_a_refusal_is_quick() {
+    let rig = rig(Options { memory_limit: 16 << 20, hash_power: 19, ..Options::default() });
+    let session = rig.handle.pin();
+    let mut on_their_way = Vec::new();
+    while let Ok(draft) = session.draft_to_wait(session.key(b"big"), 1 << 19, 0, 0) {
+        on_their_way.push(draft);
+    }
+    assert!((16..28).contains(&on_their_way.len()), "{}", on_their_way.len());
+    // The table is large, empty, and of no help: that must not take a worker's time.
+    let start = std::time::Instant::now();
+    assert!(session.draft(session.key(b"more"), 1 << 21, 0, 0).is_err());
+    assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
+    drop(session);
+    assert!(rig.set(b"small", &[1; 1000]).is_some(), "others can still store");
+    on_their_way.clear();
+    let session = rig.handle.pin();
+    assert!(session.draft_to_wait(session.key(b"big"), 1 << 19, 0, 0).is_ok());
+}
+
+#[test]
 fn without_evictions_a_full_cache_refuses_and_loses_nothing() {
     let rig = rig(Options { memory_limit: 1 << 20, evictions: false, ..Options::default() });
     let stored = (0..20_000_u32).filter(|i| rig.set(&i.to_be_bytes(), &[1; 500]).is_some()).count();

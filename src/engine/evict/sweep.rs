@@ -9,8 +9,10 @@ use std::cell::Cell;
 /// Items that are compared for one eviction. More choose better and cost more: 16 come within a few per cent of
 /// exact LRU.
 const SAMPLE: usize = 16;
-/// With at most this many items in the cache all of them are compared.
+/// With at most this many items in the cache all of them are compared,
 const EXACT: usize = 64;
+/// unless they lie in more buckets than this.
+const EXACT_REACH: usize = 8 * REACH;
 /// Buckets looked at for one sample at most, so that a large and nearly empty table does not stop a worker.
 const REACH: usize = 8 * 1024;
 
@@ -36,7 +38,7 @@ impl Session<'_> {
     pub(crate) fn evict_one(&self) -> bool {
         let table = &self.engine().table;
         let size = table.buckets().size();
-        let exact = self.engine().items_about() <= EXACT;
+        let exact = self.compares_all(size);
         let (mut seen, mut dead) = (0, 0);
         let mut victim: Option<Victim<'_>> = None;
         let start = self.handle().hand.0.get();
@@ -68,7 +70,12 @@ impl Session<'_> {
 
     /// Samples that a whole round over the table may take.
     pub(crate) fn rounds(&self) -> usize {
-        1 + self.engine().table.buckets().size() / REACH
+        let size = self.engine().table.buckets().size();
+        if self.compares_all(size) { 1 } else { 1 + size / REACH }
+    }
+
+    fn compares_all(&self, buckets: usize) -> bool {
+        buckets <= EXACT_REACH && self.engine().items_about() <= EXACT
     }
 
     fn weigh<'s>(&'s self, view: View<'s>, victim: &mut Option<Victim<'s>>) {

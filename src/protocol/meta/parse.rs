@@ -179,7 +179,8 @@ enum BadFlag {
 #[inline]
 fn read_flag(request: &mut MetaRequest<'_>, word: &[u8]) -> Result<(), BadFlag> {
     let (letter, argument) = (word[0], &word[1..]);
-    if letter < b'A' {
+    // Words that are too many to be looked at beforehand may begin with anything.
+    if !letter.is_ascii_alphabetic() {
         return Err(BadFlag::Letter(UNKNOWN));
     }
     if !request.flags.insert(letter) {
@@ -244,6 +245,13 @@ mod tests {
         let rejection = read(line).unwrap_err();
         assert!(!rejection.noreply, "errors of meta commands are always told");
         (rejection.message, rejection.swallow)
+    }
+
+    #[test]
+    fn a_word_beyond_those_that_are_looked_at_may_be_anything() {
+        let line = b"mg a P L k s t c f v h l u q x I M O b T N R F \xff";
+        let rejection = parse(b'g', line).unwrap_err();
+        assert_eq!(rejection.message, TOO_MANY);
     }
 
     #[test]
