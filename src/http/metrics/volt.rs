@@ -15,6 +15,10 @@ pub(super) fn write(snapshot: &Snapshot<'_>, page: &mut Page) {
     memory(snapshot, page);
     removals(snapshot, page);
     connections(snapshot, page);
+    let clock = &snapshot.context.clock;
+    let started = clock.unix() - i64::from(clock.uptime());
+    let help = "Unix time at which the process started.";
+    page.gauge("process_start_time_seconds", help, &[], started as f64);
     process(page);
 }
 
