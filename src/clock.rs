@@ -72,6 +72,12 @@ impl Clock {
         self.epoch_unix + i64::from(time)
     }
 
+    /// A Unix time in seconds as a relative time; 1 for one before the clock's epoch.
+    pub fn from_unix(&self, unix: i64) -> RelTime {
+        let seconds = unix.saturating_sub(self.epoch_unix).max(1);
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
     /// Seconds since the process started.
     pub fn uptime(&self) -> u32 {
         self.now().saturating_sub(EPOCH_OFFSET)

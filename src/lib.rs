@@ -13,6 +13,7 @@
 //!     ├─ worker 0..t   one current-thread tokio runtime each; a connection lives and dies on one worker
 //!     │     socket ─► connection ─► conversation ─► engine ─► output ─► socket      (no lock, no channel, no task switch)
 //!     │
+//!     ├─ persist    writes what has changed to disk; a second thread waits for the disk; sled has threads of its own
 //!     ├─ keeper     ticks the clock, takes expired items out of the table, serves crawls
 //!     ├─ watch hub  formats log lines for `watch`ers; asleep while nobody watches
 //!     │
@@ -26,7 +27,7 @@
 //! | 5 | `main`, `node` | everything below |
 //! | 4 | `config` | floor 0; the options of floors 1 to 3 and what they are made of |
 //! | 3 | `server`, `http`, `tool` (later `grpc`, `cluster`) | floors 0 to 2; not each other |
-//! | 2 | `command` (later `persist`) | floors 0 and 1; not each other |
+//! | 2 | `command`; `persist` | floors 0 and 1; not each other |
 //! | 1 | `protocol`; `engine` | floor 0; not each other |
 //! | 0 | `sync`, `clock`, `stats`, `units` | nothing of Volt |
 //!
@@ -34,7 +35,8 @@
 //! `server`; the crates about metrics only in `http::metrics::page`;
 //! crossbeam-epoch only in `engine::reclaim`; the allocator only in `engine::memory`, and in `main`, which makes it
 //! the process's; the config crate only in `config`, tracing-subscriber in `config::logging`; libc only in
-//! `server` and `command::admin::rusage`; log lines are written on floors 3 to 5. `protocol`, `engine` and
+//! `server` and `command::admin::rusage`; sled only in `persist::generation`; log lines are written by `persist` and on
+//! floors 3 to 5. `protocol`, `engine` and
 //! `command` are synchronous: they do no I/O and can be tested without a runtime.
 //!
 //! ## The path of a request
@@ -45,6 +47,13 @@
 //! one `command::Output`. When the input is used up, one write sends the output. A value that has not arrived
 //! whole is received into the memory of the item that it will become (`engine::Draft`); publishing the draft is
 //! one compare-and-swap in the table.
+//!
+//! ## The path of a change to disk
+//!
+//! After a change has taken effect, its key goes into a ring of the thread's (`engine::marks`). The writer
+//! (`persist::writer`) empties the rings some forty times a second, looks up what each key is now, and appends that to
+//! a log of checksummed frames. A walk of the table into the same log supersedes what is before it. At
+//! start the log is read newest first (`persist::recover`).
 //!
 //! ## Invariants
 //!
@@ -77,6 +86,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod node;
+pub mod persist;
 pub mod protocol;
 pub mod server;
 pub mod stats;

@@ -4,8 +4,10 @@ use std::env;
 use std::io::{self, Write};
 use std::panic;
 use std::process::{ExitCode, abort};
+use std::thread;
 use volt::config::{self, Config, Outcome, logging};
 use volt::node::{Node, Options};
+use volt::persist;
 use volt::server::process::{self, PidFile};
 use volt::server::signals::Signals;
 use volt::tool;
@@ -58,8 +60,8 @@ fn run(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&error, EX_OSERR),
     };
-    let Config { engine, server, command, http, .. } = config;
-    let options = Options { engine, server, command, http, log: Some(log) };
+    let Config { engine, server, command, http, persist, .. } = config;
+    let options = Options { engine, server, command, http, persist, log: Some(log) };
     let mut node = match Node::start(options) {
         Ok(node) => node,
         Err(error) => return fail(&error, EX_OSERR),
@@ -72,12 +74,16 @@ fn run(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A panic in any thread ends the process: a table that was being changed is not to be served.
+/// A panic in any thread ends the process: a table that was being changed is not to be served. The threads that write to
+/// disk change no table; what becomes of their panics is their business.
 fn end_on_panic() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         report(panic);
-        abort();
+        let thread = thread::current();
+        if !thread.name().is_some_and(persist::contains_panics_of) {
+            abort();
+        }
     }));
 }
 

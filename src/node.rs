@@ -4,17 +4,18 @@
 //! clocks of their own. Nothing here is global, and nothing is decided here: a node only knows which part needs
 //! which.
 //!
-//! Started bottom up: clock and counters, engine, what commands share, the threads that keep house, the
-//! sockets. Stopped top down by dropping it: no connection is left when the engine's keeper goes.
+//! Started bottom up: clock and counters, engine, what was on disk, what commands share, the threads that keep
+//! house, the sockets. Stopped top down by dropping it: no connection is left when the last changes go to disk.
 
 use crate::clock::Clock;
 use crate::command;
 use crate::command::auth::Credentials;
-use crate::command::context::{Context, Control};
+use crate::command::context::{Context, Control, Durability, Figures};
 use crate::command::watch::{Distributor, Evictions, Hub};
 use crate::config::logging::Verbosity;
 use crate::engine::{self, Engine, Handle};
 use crate::http::{self, Http};
+use crate::persist::{self, Persist};
 use crate::server::signals::{Request, Signals};
 use crate::server::{self, Addresses, Server};
 use crate::stats::Registry;
@@ -41,6 +42,8 @@ pub struct Options {
     pub command: command::options::Options,
     /// The metrics; by default there are none.
     pub http: http::Options,
+    /// The copy on disk; `None` for none.
+    pub persist: Option<persist::Options>,
     /// The log that `verbosity` makes louder; `None` leaves the log to whoever has one.
     pub log: Option<Verbosity>,
 }
@@ -54,12 +57,17 @@ pub enum StartError {
     /// Its metrics.
     #[error(transparent)]
     Http(#[from] http::StartError),
+    /// Its copy on disk.
+    #[error(transparent)]
+    Persist(#[from] persist::StartError),
 }
 
 /// A running node. Dropping it stops it: connections are closed, threads have ended when the drop returns.
 pub struct Node {
     // In the order in which they stop.
     server: Server,
+    /// After the last change, and while the clock is ticked.
+    _persist: Option<Persist>,
     _keeper: Keeper,
     _watch: WatchThread,
     /// Answers that the node is not ready while the others stop.
@@ -74,7 +82,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When a socket cannot be opened or a thread not be started; nothing is left running then.
+    /// When a socket cannot be opened, a thread not be started, or the data directory not be had; nothing is left
+    /// running then.
     pub fn start(options: Options) -> Result<Self, StartError> {
         Self::start_at(options, Arc::new(Clock::system()))
     }
@@ -87,17 +96,22 @@ impl Node {
     pub fn start_at(options: Options, clock: Arc<Clock>) -> Result<Self, StartError> {
         let registry = Arc::new(Registry::default());
         let engine = Engine::new(options.engine, Arc::clone(&clock), Arc::clone(&registry));
+        let persist = match options.persist {
+            Some(options) => Some(Persist::start(&engine, options)?),
+            None => None,
+        };
         let (hub, distributor) = Hub::new(&options.command);
         let (stop, requests) = unbounded_channel();
         let control = Box::new(ByCommand { stop, log: options.log });
-        let context = Arc::new(Context::new(
+        let context = Context::new(
             Arc::clone(&engine),
             clock,
             registry,
             options.command,
             Arc::clone(&hub),
             control,
-        ));
+        );
+        let context = Arc::new(context.with_durability(persist.as_ref().map(OnDisk::of)));
         engine.set_observer(Arc::new(Evictions::new(&context)));
         let watch = WatchThread::start(hub, distributor)?;
         let keeper = Keeper::start(engine)?;
@@ -106,7 +120,15 @@ impl Node {
         if let Some(http) = &http {
             http.set_ready(true);
         }
-        Ok(Self { server, _keeper: keeper, _watch: watch, http, context, requests })
+        Ok(Self {
+            server,
+            _persist: persist,
+            _keeper: keeper,
+            _watch: watch,
+            http,
+            context,
+            requests,
+        })
     }
 
     /// Where the node listens.
@@ -166,6 +188,39 @@ impl Drop for Node {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("addresses", self.addresses()).finish_non_exhaustive()
+    }
+}
+
+/// The copy on disk, as commands see it.
+struct OnDisk {
+    status: Arc<persist::Status>,
+    disk_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl OnDisk {
+    fn of(persist: &Persist) -> Arc<dyn Durability> {
+        let status = Arc::clone(persist.status());
+        Arc::new(Self { status, disk_bytes: Box::new(persist.disk_meter()) })
+    }
+}
+
+impl Durability for OnDisk {
+    fn ticket(&self) -> u64 {
+        let ticket = self.status.ticket();
+        self.status.hurry();
+        ticket
+    }
+
+    fn is_durable(&self, ticket: u64) -> bool {
+        self.status.is_committed(ticket)
+    }
+
+    fn figures(&self, sink: &mut Figures<'_>) {
+        sink("persist_state", &self.status.state().name());
+        sink("persist_disk_bytes", &(self.disk_bytes)());
+        for (name, value) in self.status.counters.all() {
+            sink(name, &value);
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Context {
     pub detail: Detail,
     /// The keys that are asked for most (`stats hotkeys`).
     pub hot_keys: HotKeys,
+    /// The copy of the cache on disk, if there is one.
+    pub durability: Option<Arc<dyn Durability>>,
     /// Stops the node.
     pub control: Box<dyn Control>,
 }
@@ -66,8 +68,15 @@ impl Context {
             detail,
             hot_keys: HotKeys::new(options.hot_keys),
             options,
+            durability: None,
             control,
         }
+    }
+
+    /// Has a copy of the cache on disk.
+    #[must_use]
+    pub fn with_durability(self, durability: Option<Arc<dyn Durability>>) -> Self {
+        Self { durability, ..self }
     }
 }
 
@@ -88,6 +97,21 @@ pub trait Control: Send + Sync {
     /// `verbosity`: say as much on standard error as so many `-v` would. Returns at once.
     fn set_verbosity(&self, verbosity: u32);
 }
+
+/// What commands may ask of the copy on disk; `node` implements it.
+pub trait Durability: Send + Sync {
+    /// A number that [`is_durable`](Self::is_durable) knows, for all that was done before this call.
+    fn ticket(&self) -> u64;
+
+    /// Whether what the ticket stands for is on disk: never blocks, and is asked again and again.
+    fn is_durable(&self, ticket: u64) -> bool;
+
+    /// Figures for `stats`, by name.
+    fn figures(&self, sink: &mut Figures<'_>);
+}
+
+/// Takes figures, one name and value at a time.
+pub type Figures<'s> = dyn FnMut(&str, &dyn fmt::Display) + 's;
 
 /// A control that ignores everything, for tests and tools that have no process to stop.
 #[derive(Debug, Clone, Copy, Default)]

@@ -9,6 +9,7 @@
 //! it will become: its line is kept, and parsed again when the value is whole.
 
 use super::admin::Listing;
+use super::durable::Wait;
 use super::login::{Login, Step};
 use super::pipeline::{self, Outcome};
 use super::retrieval::{self, Fetch};
@@ -34,6 +35,8 @@ pub enum Next {
     /// Enough for now (`-R` requests, or a long answer's step): let other connections run, then call again without
     /// reading. The output may wait.
     Yield,
+    /// Write the output, wait a moment, call again without reading: an answer waits for the disk.
+    Wait,
     /// Write the output, then close; the reason is for the log.
     Close(CloseReason),
     /// Write the output, then turn the connection into a watcher's.
@@ -77,6 +80,8 @@ enum State {
     Swallowing(usize),
     /// In the middle of a long answer.
     Listing(Listing),
+    /// Before an answer that waits for the disk.
+    Waiting(Wait),
 }
 
 impl Conversation {
@@ -104,6 +109,13 @@ impl Conversation {
                 State::Fetching(_) => self.fetch(worker, rest, output),
                 State::Receiving(_) => self.receive(worker, rest, output),
                 State::Swallowing(_) => self.swallow(rest),
+                State::Waiting(wait) => match wait.is_over(worker, output) {
+                    true => {
+                        self.state = State::Idle;
+                        (0, None)
+                    }
+                    false => (0, Some(Next::Wait)),
+                },
                 State::Listing(listing) => match listing.step(worker, output) {
                     true => {
                         self.state = State::Idle;
@@ -200,6 +212,7 @@ impl Conversation {
             Outcome::Receive(upload) => self.enter(State::Receiving(upload)),
             Outcome::Swallow(bytes) => self.enter(State::Swallowing(bytes)),
             Outcome::List(listing) => self.enter(State::Listing(listing)),
+            Outcome::Wait(wait) => self.enter(State::Waiting(wait)),
         };
         (batch.consumed, next)
     }

@@ -15,6 +15,7 @@ pub mod watch;
 
 mod arithmetic;
 mod conversation;
+mod durable;
 mod login;
 mod output;
 mod pipeline;

@@ -7,6 +7,7 @@
 //! whole, ends a batch.
 
 use super::admin::{self, Listing};
+use super::durable::Wait;
 use super::retrieval::{self, CHUNK, Fetch};
 use super::upload::{self, Upload, WAIT_MAX};
 use super::watch::{CloseReason, Subscription};
@@ -43,6 +44,8 @@ pub(super) enum Outcome {
     Swallow(usize),
     /// A long answer goes on.
     List(Listing),
+    /// The answer waits for the disk.
+    Wait(Wait),
     /// The connection becomes a watcher's.
     Watch(Subscription),
     /// Close the connection, for this reason.
@@ -218,9 +221,11 @@ fn run_one(
             output.line(VERSION);
         }
         Request::FlushAll(tokens) => {
-            if let Err(rejection) = removal::flush_all(scope, *tokens, output) {
-                return reject(scope, rejection, output);
-            }
+            return match removal::flush_all(scope, *tokens, output) {
+                Ok(None) => Outcome::Done,
+                Ok(Some(wait)) => Outcome::Wait(wait),
+                Err(rejection) => reject(scope, rejection, output),
+            };
         }
         Request::Admin(tokens) => {
             return match admin::execute(scope.worker, *tokens, output) {

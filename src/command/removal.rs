@@ -1,5 +1,6 @@
 //! delete, touch and flush_all: what ends an item's life, or says when it ends.
 
+use super::durable::Wait;
 use super::watch::{self, DeleteCommand};
 use super::{Output, Scope};
 use crate::engine::{Key, Lookup, Removed};
@@ -49,7 +50,7 @@ pub fn touch(scope: Scope<'_>, touch: &Touch<'_>, key: Key<'_>, output: &mut Out
     }
 }
 
-/// `flush_all [<delay>] [noreply]`; nothing is told beyond the reply.
+/// `flush_all [<delay>] [noreply]`; nothing is told beyond the reply, which waits for the disk if there is a copy on one.
 ///
 /// # Errors
 /// The complaint, when flushing is not allowed (`-F`) or the delay is no number.
@@ -57,7 +58,7 @@ pub fn flush_all(
     scope: Scope<'_>,
     tokens: Tokens<'_>,
     output: &mut Output,
-) -> Result<(), Rejection> {
+) -> Result<Option<Wait>, Rejection> {
     let noreply = tokens.noreply();
     let complain = |message| Rejection { noreply, ..Rejection::new(message) };
     scope.counters().cmd_flush.bump();
@@ -74,8 +75,12 @@ pub fn flush_all(
     } else {
         engine.flush();
     }
-    if !noreply {
+    if noreply {
+        return Ok(None);
+    }
+    let wait = Wait::begin(scope.worker);
+    if wait.is_none() {
         output.push(b"OK\r\n");
     }
-    Ok(())
+    Ok(wait)
 }

@@ -66,7 +66,7 @@ impl<'w> Client<'w> {
             match progress.next {
                 Next::Read | Next::ReadValue => break,
                 Next::Write => assert!(!self.output.is_empty(), "nothing to write"),
-                Next::Yield => self.yields += 1,
+                Next::Yield | Next::Wait => self.yields += 1,
                 Next::Close(_) => self.closed = true,
                 Next::Watch(_) => panic!("nobody asked to watch"),
             }

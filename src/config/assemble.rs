@@ -14,9 +14,10 @@ use crate::command::options::BindingProtocol;
 use crate::engine::PolicyKind;
 use crate::server::{Listen, Port, process};
 use crate::units::{ByteSize, Span};
-use crate::{command, engine, http, server};
+use crate::{command, engine, http, persist, server};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Smallest limit on an item's size, in bytes.
 const ITEM_SIZE_LEAST: u64 = 1 << 10;
@@ -54,6 +55,7 @@ pub(super) fn assemble(
     let server = check.server(&line, caller, &mut notices)?;
     let http = check.http()?;
     let command = check.command(&line, &server, &engine, &http)?;
+    let persist = check.persist()?;
     let process = check.process(&line);
     let log = choice(layers, "log.level", &settings.log.level, &Level::NAMES)?;
     let log_format = choice(layers, "log.format", &settings.log.format, &Format::NAMES)?;
@@ -63,6 +65,7 @@ pub(super) fn assemble(
         server,
         command,
         http,
+        persist,
         process,
         log,
         log_format,
@@ -322,6 +325,39 @@ impl Check<'_> {
                 "expected one ASCII character",
             )),
         }
+    }
+
+    fn persist(&self) -> Result<Option<persist::Options>, Error> {
+        let persist = &self.settings.persist;
+        let options = persist::Options {
+            commit_interval: self.span(
+                "persist.commit_interval",
+                persist.commit_interval,
+                Duration::from_secs(1),
+            )?,
+            fsync_interval: self.span(
+                "persist.fsync_interval",
+                persist.fsync_interval,
+                Duration::from_secs(60),
+            )?,
+            load_limit: self.span(
+                "persist.load_limit",
+                persist.load_limit,
+                Duration::from_secs(3600),
+            )?,
+            required: persist.required,
+            ..persist::Options::new(PathBuf::from(&persist.directory))
+        };
+        Ok(path(&persist.directory).map(|_| options))
+    }
+
+    /// A time from a millisecond up to `most`.
+    fn span(&self, key: &str, span: Span, most: Duration) -> Result<Duration, Error> {
+        let range = Duration::from_millis(1)..=most;
+        Some(span.0).filter(|span| range.contains(span)).ok_or_else(|| {
+            let wrong = format!("expected 1ms to {}", Span(most));
+            self.layers.error(key, EX_USAGE, wrong)
+        })
     }
 
     fn process(&self, line: &CommandLine) -> process::Options {

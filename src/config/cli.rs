@@ -106,11 +106,12 @@ static FLAGS: &[Flag<Meaning>] = &[
     flag('X', "disable-dumping", Nothing, Switch("commands.dump", false)),
     flag('W', "disable-watch", Nothing, Switch("commands.watch", false)),
     flag('Y', "auth-file", Value, Text("server.auth_file")),
-    flag('e', "memory-file", Value, Refused("This server has no memory file support.", 64)),
+    flag('e', "memory-file", Value, Call(CommandLine::memory_file)),
     flag('Z', "enable-ssl", Nothing, Refused("This server is not built with TLS support.", 64)),
     flag('o', "extended", Value, Call(extended::read)),
     flag('N', "napi-ids", Value, Call(CommandLine::napi_ids)),
     own("config", Call(CommandLine::config)),
+    own("data-dir", Text("persist.directory")),
     own("policy", Text("memory.policy")),
     own("metrics-listen", Text("metrics.listen")),
 ];
@@ -326,6 +327,18 @@ impl CommandLine {
             return Err(Error::flag("Maximum number of NAPI IDs must be greater than 0"));
         }
         self.no_effect(written, "connections go to the workers in turn");
+        Ok(())
+    }
+
+    /// A memory file is to have the contents survive a restart; what does that here is a directory.
+    fn memory_file(&mut self, written: &str, text: &str) -> Result<(), Error> {
+        if text.is_empty() {
+            return Err(Error::flag("-e requires a file name"));
+        }
+        let directory = format!("{text}.volt");
+        self.notices
+            .push(format!("{written} {text}: contents are kept in the directory {directory}"));
+        self.set("persist.directory", directory, written, text);
         Ok(())
     }
 

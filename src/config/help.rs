@@ -30,6 +30,7 @@ Memory
 -I, --max-item-size=<num> largest item, with k or m at the end for its unit
                           (default: 1m, min: 1k, max: 1024m)
 -M, --disable-evictions   a store that finds no memory fails
+-e, --memory-file=<file>  contents survive a restart, in the directory <file>.volt
 -k, --lock-memory         keep all memory from being swapped out
 
 Commands
@@ -77,6 +78,11 @@ Volt's own
     --config <file>       settings file; config/volt.toml has every key with its
                           default. VOLT__SECTION__KEY in the environment wins over
                           the file, the command line over both
+    --data-dir <dir>      keep a copy of the cache there: warm after a restart, a kill
+                          or a power cut
+    inspect <dir>         in place of flags: verify a data directory and print what it
+                          holds; export <dir> writes its items to standard output as
+                          commands, import <dir> adds those on standard input to it
     --policy <name>       what is evicted first: lru or lfu (default: lru)
     --metrics-listen <addr> where /metrics, /healthz and /readyz are: host:port or
                           off (default: 127.0.0.1:9150)

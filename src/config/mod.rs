@@ -28,7 +28,7 @@ mod tests;
 pub use error::Error;
 pub use help::MEMCACHED_VERSION;
 
-use crate::{command, engine, http, server};
+use crate::{command, engine, http, persist, server};
 use cli::CommandLine;
 use layers::Layers;
 use std::ffi::OsString;
@@ -45,6 +45,8 @@ pub struct Config {
     pub command: command::options::Options,
     /// For the metrics.
     pub http: http::Options,
+    /// For the copy on disk; `None` for none.
+    pub persist: Option<persist::Options>,
     /// For the process.
     pub process: server::process::Options,
     /// What of the log is shown without `-v`.

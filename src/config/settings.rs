@@ -17,6 +17,7 @@ pub(super) struct Settings {
     pub(super) server: Server,
     pub(super) commands: Commands,
     pub(super) metrics: Metrics,
+    pub(super) persist: Persist,
     pub(super) process: Process,
     pub(super) log: Log,
 }
@@ -75,6 +76,17 @@ pub(super) struct Metrics {
     pub(super) listen: String,
     pub(super) latency: bool,
     pub(super) hot_key_names: bool,
+}
+
+/// The copy of the cache on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Persist {
+    pub(super) directory: String,
+    pub(super) commit_interval: Span,
+    pub(super) fsync_interval: Span,
+    pub(super) load_limit: Span,
+    pub(super) required: bool,
 }
 
 /// The process as the system sees it.
@@ -149,6 +161,18 @@ impl Default for Commands {
 impl Default for Metrics {
     fn default() -> Self {
         Self { listen: http::DEFAULT_LISTEN.to_owned(), latency: true, hot_key_names: false }
+    }
+}
+
+impl Default for Persist {
+    fn default() -> Self {
+        Self {
+            directory: String::new(),
+            commit_interval: Span(Duration::from_millis(25)),
+            fsync_interval: Span(Duration::from_millis(250)),
+            load_limit: Span(Duration::from_secs(5 * 60)),
+            required: false,
+        }
     }
 }
 

@@ -213,7 +213,6 @@ fn what_would_be_a_false_promise_is_refused() {
         "volt -S",
         "volt -B binary",
         "volt -B http",
-        "volt -e /tmp/memory",
         "volt -o ssl_chain_cert=/a,ssl_key=/b",
         "volt -o ext_path=/tmp/ext:64m",
         "volt -o proxy_config=routelib",
@@ -374,4 +373,16 @@ fn metrics_go_where_somebody_wants_them_and_are_not_timed_for_nobody() {
     let (message, code) = fails("volt --metrics-listen 9150");
     let expected = "expected host:port, [IPv6]:port, *:port or off (--metrics-listen 9150)";
     assert_eq!((message.as_str(), code), (expected, 64));
+}
+
+#[test]
+fn a_memory_file_is_a_data_directory_beside_it() {
+    let directory = |line: &str| run(line).persist.map(|persist| persist.directory);
+    assert_eq!(directory("volt"), None);
+    assert_eq!(directory("volt --data-dir /data"), Some("/data".into()));
+    assert_eq!(directory("volt -e /dev/shm/file"), Some("/dev/shm/file.volt".into()));
+    assert_eq!(outcome("volt --memory-file=", &[]).unwrap_err().exit_code(), 1);
+    let wrong = outcome("volt --data-dir d", &[("VOLT__PERSIST__COMMIT_INTERVAL", "2s")]);
+    let wrong = wrong.unwrap_err().to_string();
+    assert!(wrong.contains("persist.commit_interval") && wrong.contains("1ms to 1s"), "{wrong}");
 }

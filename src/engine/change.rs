@@ -3,6 +3,7 @@
 
 use super::draft::{Draft, Refusal};
 use super::item::{Frozen, Mark, View};
+use super::marks::Change;
 use super::session::{ItemRef, Key, Lookup, Session};
 use super::store::{StoreMode, Stored};
 use crate::clock::RelTime;
@@ -182,7 +183,10 @@ impl<'h> Session<'h> {
     pub fn invalidate(&self, key: Key<'_>, how: Invalidate) -> Stored<'_> {
         loop {
             let spot = self.engine().table.search(key.hash, key.bytes, self);
-            let Some(old) = self.live(&spot) else { return Stored::NotFound };
+            let Some(old) = self.live(&spot) else {
+                self.handle().marker.note(key.bytes, Change::Removed);
+                return Stored::NotFound;
+            };
             if how.compare.is_some_and(|compare| compare != self.item(old).cas()) {
                 return Stored::Exists;
             }

@@ -12,6 +12,7 @@
 //! | `table` | the lock-free hash table |
 //! | `evict` | which item to give up |
 //! | `expire` | what has passed its time, flush, and the keeper's round |
+//! | `marks`, `restore` | what has changed, for a copy on disk, and the way back from there |
 //! | `session`, `draft`, `store`, `change`, `room` | the verbs |
 //! | `cache` | the face for Rust programs |
 
@@ -21,8 +22,10 @@ mod draft;
 pub mod evict;
 mod expire;
 mod item;
+mod marks;
 mod memory;
 mod reclaim;
+mod restore;
 mod room;
 mod session;
 mod store;
@@ -36,6 +39,8 @@ pub use change::{Arith, ArithResult, Invalidate};
 pub use draft::{Draft, Refusal};
 pub use evict::PolicyKind;
 pub use item::{HEADER_LEN, LARGE_VALUE_LEN, VALUE_LEN_MAX};
+pub use marks::{Lost, Marks};
+pub use restore::{Restored, Saved};
 pub use session::{Cursor, Held, ItemRef, Key, Lookup, Session};
 pub use store::{Removed, StoreHow, StoreMode, Stored};
 
@@ -43,6 +48,7 @@ use crate::clock::{Clock, RelTime};
 use crate::stats::{Counters, Registry};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use evict::Hand;
+use marks::Marker;
 use memory::{Account, Purse};
 use reclaim::{Bag, Epochs, Member};
 use std::cell::Cell;
@@ -148,6 +154,7 @@ pub struct Engine {
     clock: Arc<Clock>,
     registry: Arc<Registry>,
     observer: OnceLock<Arc<dyn Observer>>,
+    marks: OnceLock<Arc<Marks>>,
     /// The last version given out; written by every store, Relaxed: the number itself is the message.
     versions: AtomicU64,
     /// Items of this version or an older one are flushed; read by every lookup, written by a flush.
@@ -181,6 +188,7 @@ impl Engine {
             clock,
             registry,
             observer: OnceLock::new(),
+            marks: OnceLock::new(),
             versions: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
             flushing: AtomicUsize::new(0),
@@ -197,9 +205,15 @@ impl Engine {
         let _ = self.observer.set(observer);
     }
 
+    /// Has every handle that is made from now on mark the keys that it changes.
+    pub fn mark_changes(&self) -> Arc<Marks> {
+        Arc::clone(self.marks.get_or_init(Arc::default))
+    }
+
     /// A way into the engine for the calling thread.
     pub fn handle(self: &Arc<Self>) -> Handle {
         Handle {
+            marker: Marker::new(self.marks.get().cloned()),
             counters: self.registry.register(),
             purse: Purse::new(self.account),
             bag: Bag::new(self.account),
@@ -282,6 +296,7 @@ pub struct Handle {
     hand: Hand,
     /// Items linked minus items unlinked since the last post.
     unposted: Cell<isize>,
+    marker: Marker,
     member: Member,
     engine: Arc<Engine>,
 }

@@ -4,6 +4,7 @@
 
 use super::evict::{Policy, Tick};
 use super::item::{Node, Touched, View};
+use super::marks::Change;
 use super::memory;
 use super::reclaim::{self, Pin};
 use super::table::{Graveyard, Spot};
@@ -76,6 +77,16 @@ impl<'s> ItemRef<'s> {
         self.view.explicit_cas().unwrap_or_else(|| self.session.version(self.view))
     }
 
+    /// The version: grows along the key's history, and is the cas unique unless a client has chosen one.
+    pub fn version(&self) -> u64 {
+        self.session.version(self.view)
+    }
+
+    /// The cas unique that a client has chosen (meta E).
+    pub fn chosen_cas(&self) -> Option<u64> {
+        self.view.explicit_cas()
+    }
+
     /// Deadline, 0 for never.
     pub fn exptime(&self) -> RelTime {
         self.view.exptime()
@@ -123,6 +134,7 @@ impl<'s> ItemRef<'s> {
         match self.view.touch(exptime, self.session.now()) {
             Touched::Done => {
                 self.session.engine().note_due(exptime);
+                self.session.handle.marker.note(self.key(), Change::Stored);
                 true
             }
             Touched::Dead => false,

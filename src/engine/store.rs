@@ -6,6 +6,7 @@
 
 use super::draft::{Draft, Refusal};
 use super::item::{Birth, Shape, View};
+use super::marks::Change;
 use super::session::{ItemRef, Key, Session};
 use super::table::Spot;
 use super::{Removal, Vitality, memory};
@@ -162,7 +163,12 @@ impl<'h> Session<'h> {
         self.allocate(key, &shape_of(key, value_len, flags, cas)?, 0)
     }
 
-    fn allocate(&self, key: Key<'_>, shape: &Shape, exptime: RelTime) -> Result<Draft, Refusal> {
+    pub(super) fn allocate(
+        &self,
+        key: Key<'_>,
+        shape: &Shape,
+        exptime: RelTime,
+    ) -> Result<Draft, Refusal> {
         let engine = self.engine();
         let birth = Birth {
             exptime,
@@ -314,7 +320,11 @@ impl<'h> Session<'h> {
 
     /// Publishes a complete draft at a spot: in place of the item there or as the first. Gives the draft back if the spot
     /// has changed.
-    fn exchange<'s>(&'s self, spot: &Spot<'s>, draft: Draft) -> Result<ItemRef<'s>, Draft> {
+    pub(super) fn exchange<'s>(
+        &'s self,
+        spot: &Spot<'s>,
+        draft: Draft,
+    ) -> Result<ItemRef<'s>, Draft> {
         let table = &self.engine().table;
         let node = draft.node();
         let won = match spot.item() {
@@ -342,6 +352,7 @@ impl<'h> Session<'h> {
         counters.bytes_linked.add(item.size() as u64);
         self.handle().count_items(1);
         self.engine().note_due(view.exptime());
+        self.handle().marker.note(view.key(), Change::Stored);
         Ok(item)
     }
 
@@ -356,6 +367,15 @@ impl<'h> Session<'h> {
 
     /// Deletes the key's item, with `compare` only if its cas unique is that.
     pub fn delete(&self, key: Key<'_>, compare: Option<u64>) -> Removed<'_> {
+        let removed = self.try_delete(key, compare);
+        if !matches!(removed, Removed::Exists) {
+            // What is not here may still be in a copy elsewhere: it was evicted.
+            self.handle().marker.note(key.bytes, Change::Removed);
+        }
+        removed
+    }
+
+    fn try_delete(&self, key: Key<'_>, compare: Option<u64>) -> Removed<'_> {
         let table = &self.engine().table;
         loop {
             let spot = table.search(key.hash, key.bytes, self);
@@ -378,7 +398,7 @@ impl<'h> Session<'h> {
 
 /// # Errors
 /// The value is longer than any item's.
-fn shape_of(
+pub(super) fn shape_of(
     key: Key<'_>,
     value_len: usize,
     flags: u32,

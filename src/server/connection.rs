@@ -25,9 +25,13 @@ use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::poll_read_buf;
+
+/// Time between two looks whether the disk has what an answer waits for.
+const DISK_WAIT: Duration = Duration::from_millis(1);
 
 /// A client connection, whatever its socket is.
 pub(super) struct Connection<S> {
@@ -90,6 +94,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Next::Read => poll_fn(|cx| self.poll_receive(cx)).await?,
                 Next::ReadValue => poll_fn(|cx| self.poll_receive_value(cx)).await?,
                 Next::Write | Next::Yield => poll_fn(|cx| self.poll_go_on(cx)).await?,
+                Next::Wait => {
+                    tokio::time::sleep(DISK_WAIT).await;
+                    poll_fn(|cx| self.poll_go_on(cx)).await?
+                }
                 Next::Close(reason) => return Ok(reason),
                 Next::Watch(subscription) => return self.watch(&subscription).await,
             };

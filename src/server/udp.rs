@@ -127,7 +127,7 @@ async fn answer<'s>(shared: &'s Shared, cfd: i32, mut requests: &[u8]) -> Buffer
         }
         output.clear();
         message.settle(output.capacity());
-        if !matches!(progress.next, Next::Write | Next::Yield) {
+        if !matches!(progress.next, Next::Write | Next::Yield | Next::Wait) {
             message.settle(0);
             return message;
         }

@@ -1,8 +1,9 @@
-//! What the program can do besides serving: `volt healthcheck`, `volt top`.
+//! What the program can do besides serving: `volt healthcheck`, `top`, `inspect`, `export`, `import`.
 //!
-//! A tool is a client of a running Volt, in a process of its own. It speaks to it as any client does and shares
-//! nothing with it; std's blocking sockets are all it needs.
+//! A tool works in a process of its own and shares nothing with a running Volt: it speaks to it as any client does, over std's
+//! blocking sockets, or works on a data directory.
 
+mod data;
 mod healthcheck;
 mod top;
 
@@ -14,12 +15,15 @@ use std::process::ExitCode;
 /// memcached's command line has no words of this kind.
 pub fn run(args: &[impl AsRef<OsStr>]) -> Option<ExitCode> {
     let mut words = args.iter().map(|word| word.as_ref().to_string_lossy().into_owned()).skip(1);
-    let outcome = match words.next()?.as_str() {
-        "healthcheck" => healthcheck::run(&words.collect::<Vec<_>>()),
-        "top" => top::run(&words.collect::<Vec<_>>()),
+    let tool = match words.next()?.as_str() {
+        "healthcheck" => healthcheck::run,
+        "top" => top::run,
+        "inspect" => data::inspect,
+        "export" => data::export,
+        "import" => data::import,
         _ => return None,
     };
-    Some(match outcome {
+    Some(match tool(&words.collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(wrong) => {
             // Nobody is told who has closed standard error.

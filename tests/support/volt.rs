@@ -39,8 +39,9 @@ impl Volt {
             Ok(Outcome::Print(text)) => panic!("options that only print: {text}"),
             Err(error) => panic!("{options:?}: {error}"),
         };
-        let config::Config { engine, server, command, .. } = config;
-        let node = Node::start(Options { engine, server, command, ..Options::default() })
+        let config::Config { engine, server, command, persist, .. } = config;
+        let parts = Options { engine, server, command, persist, ..Options::default() };
+        let node = Node::start(parts)
             .unwrap_or_else(|error| panic!("starting a node with {options:?}: {error}"));
         Self { node, directory, transport }
     }

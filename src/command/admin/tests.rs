@@ -31,7 +31,7 @@ fn ask_in_steps(worker: &Worker, input: &str) -> (String, usize) {
         answer.extend(output.parts().concat());
         output.clear();
         match progress.next {
-            Next::Write | Next::Yield => stops += 1,
+            Next::Write | Next::Yield | Next::Wait => stops += 1,
             _ => break,
         }
     }

@@ -7,7 +7,7 @@
 //! Which flags make sense for which command is not checked, because memcached does not check it: a known flag
 //! that a command has no use for is ignored.
 
-mod base64;
+pub mod base64;
 mod flags;
 mod parse;
 

@@ -16,6 +16,9 @@ pub fn write(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
     maintenance(snapshot, sink);
     log(snapshot, sink);
     items(snapshot, sink);
+    if let Some(durability) = &snapshot.context.durability {
+        durability.figures(sink);
+    }
 }
 
 fn process(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {

@@ -1,0 +1,118 @@
+//! Checkpoints: the whole table, written into the log stretch by stretch while changes go on being written.
+
+use super::writer::{READY_MAX, STRIDE, Writer, add, add_to};
+use crate::engine::Cursor;
+use std::io;
+
+/// A checkpoint's stretch in one cycle, in bytes: so much at least, and so many times what the changes took.
+const STRETCH_BYTES: u64 = 512 << 10;
+const STRETCH_FACTOR: u64 = 3;
+/// And so much at most: a stretch adds to what a kill may lose.
+pub(super) const STRETCH_MAX_BYTES: u64 = 2 << 20;
+
+/// The log may grow to this share of what the last checkpoint wrote, in percent. Space on disk and what is written
+/// twice are bought from one another here.
+const LOG_PERCENT: u64 = 60;
+/// A log below this is never worth a checkpoint.
+const LOG_BYTES_MIN: u64 = if cfg!(test) { 256 << 10 } else { 16 << 20 };
+
+/// The walk of a checkpoint.
+pub(super) enum Walk {
+    /// Under way.
+    At {
+        cursor: Cursor,
+        /// What has a later version is marked, and written for that.
+        since: u64,
+        bytes: u64,
+        /// Items to look at in one step: fewer when they are large.
+        stride: usize,
+    },
+    /// All is written; waiting for the database to hand it to the kernel.
+    Flushing { position: u64, bytes: u64 },
+    /// The kernel has it; waiting for the disk.
+    Syncing { number: u64, bytes: u64 },
+}
+
+impl Writer {
+    /// Goes on with the checkpoint for a while.
+    pub(super) fn write_stretch(&mut self, changes: u64) -> io::Result<()> {
+        let limit = (changes * STRETCH_FACTOR).clamp(STRETCH_BYTES, STRETCH_MAX_BYTES);
+        let mut written = 0;
+        while let Some(&Walk::At { cursor, since, bytes, stride }) = self.walk.as_ref() {
+            if written >= limit || self.log()?.is_behind() {
+                break;
+            }
+            let next = self.step(cursor, since, stride);
+            if next.is_none() {
+                self.packer.seal();
+            }
+            let step = self.write_out()?;
+            // Looking costs as well.
+            written += step.max(limit / 1024);
+            let bytes = bytes + step;
+            add_to(&self.status.counters.checkpoint_bytes, step);
+            self.walk = Some(match next {
+                Some(cursor) => {
+                    let each = step as usize / stride;
+                    let stride = (READY_MAX / each.max(1)).clamp(1, STRIDE);
+                    Walk::At { cursor, since, bytes, stride }
+                }
+                None => Walk::Flushing { position: self.log()?.position(), bytes },
+            });
+        }
+        Ok(())
+    }
+
+    /// Packs some items of the walk; where to go on.
+    fn step(&mut self, cursor: Cursor, since: u64, stride: usize) -> Option<Cursor> {
+        let session = self.handle.pin();
+        let (packer, clock) = (&mut self.packer, self.engine.clock());
+        session.scan(cursor, stride, &mut |item| {
+            if item.version() <= since {
+                add(packer, &item, clock);
+            }
+        })
+    }
+
+    /// Ends a checkpoint whose bytes the disk has, and begins one when the log has grown.
+    pub(super) fn checkpoint_when_due(&mut self) -> io::Result<()> {
+        match &mut self.walk {
+            Some(Walk::At { .. }) => return Ok(()),
+            Some(Walk::Flushing { position, bytes }) => {
+                let (position, bytes) = (*position, *bytes);
+                if !self.log()?.has_flushed(position) {
+                    return Ok(());
+                }
+                self.walk = Some(Walk::Syncing { number: self.sync()?, bytes });
+                return Ok(());
+            }
+            Some(Walk::Syncing { number, bytes }) => {
+                if !self.janitor.has_synced(*number) {
+                    return Ok(());
+                }
+                self.base_bytes = *bytes;
+                self.walk = None;
+                self.voided = false;
+                let base = self.log()?.name().first;
+                self.supersede(base);
+                add_to(&self.status.counters.checkpoints, 1);
+            }
+            None => {}
+        }
+        let due = self.log_bytes >= LOG_BYTES_MIN.max(self.base_bytes / 100 * LOG_PERCENT);
+        if (due || self.walk_again) && !self.preparing {
+            self.janitor.create(self.next_name()?);
+            self.preparing = true;
+        }
+        if let Some(created) = self.janitor.created() {
+            self.preparing = false;
+            let created = created?;
+            match created.name().number > self.log()?.name().number {
+                true => self.enter(created)?,
+                // It was asked for before the disk failed.
+                false => self.older.push((created.name().clone(), false)),
+            }
+        }
+        Ok(())
+    }
+}

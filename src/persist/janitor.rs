@@ -1,0 +1,160 @@
+//! The janitor: a thread for what may take a disk long, so that writing does not wait for it.
+
+use super::directory::{Directory, Name};
+use super::generation::{Disk, Generation, Operation, Syncer, thread_name};
+use super::manifest::Manifest;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// A job.
+enum Job {
+    /// Wait for the disk.
+    Sync(Vec<Syncer>),
+    /// Save a manifest, and then delete the generations that it makes void, or set them aside.
+    Supersede { manifest: Manifest, older: Vec<(Name, bool)> },
+    /// Make a generation.
+    Create(Name),
+}
+
+/// What the janitor has done.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Syncs that have ended.
+    syncs: AtomicU64,
+    /// Syncs and manifests that have failed.
+    failures: AtomicU64,
+    /// How long the last one took, in microseconds.
+    sync_us: AtomicU64,
+}
+
+/// The thread's other end.
+pub struct Janitor {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    created: Receiver<io::Result<Generation>>,
+    done: Arc<Done>,
+    /// Syncs that were asked for.
+    asked: u64,
+    /// Failures that were reported.
+    reported: u64,
+}
+
+impl Janitor {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub fn start(directory: Arc<Directory>, disk: Disk) -> io::Result<Self> {
+        let (jobs, received) = channel();
+        let (send, created) = channel();
+        let done = Arc::new(Done::default());
+        let theirs = Arc::clone(&done);
+        let thread = std::thread::Builder::new()
+            .name(thread_name("disk"))
+            .spawn(move || work(&directory, &disk, &received, &send, &theirs))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), created, done, asked: 0, reported: 0 })
+    }
+
+    /// Asks for a sync; the number to wait for.
+    pub fn sync(&mut self, syncers: Vec<Syncer>) -> u64 {
+        self.give(Job::Sync(syncers));
+        self.asked += 1;
+        self.asked
+    }
+
+    /// Whether this sync and all before it have ended.
+    pub fn has_synced(&self, number: u64) -> bool {
+        self.done.syncs.load(Ordering::Acquire) >= number
+    }
+
+    /// Whether no sync is under way.
+    pub fn is_idle(&self) -> bool {
+        self.has_synced(self.asked)
+    }
+
+    /// Whether a sync or a manifest has failed since the last call.
+    pub fn has_failed(&mut self) -> bool {
+        let failures = self.done.failures.load(Ordering::Acquire);
+        std::mem::replace(&mut self.reported, failures) != failures
+    }
+
+    /// How long the last sync took, in microseconds.
+    pub fn sync_us(&self) -> u64 {
+        self.done.sync_us.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a manifest to be saved, and then for generations to go; those that are damaged are set aside.
+    pub fn supersede(&mut self, manifest: Manifest, older: Vec<(Name, bool)>) {
+        self.give(Job::Supersede { manifest, older });
+    }
+
+    /// Asks for a generation to be made.
+    pub fn create(&self, name: Name) {
+        self.give(Job::Create(name));
+    }
+
+    /// The generation that was asked for, once it is there.
+    pub fn created(&self) -> Option<io::Result<Generation>> {
+        self.created.try_recv().ok()
+    }
+
+    fn give(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only when the sender has gone.
+            let _ = jobs.send(job);
+        }
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say beyond `done`.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(
+    directory: &Directory,
+    disk: &Disk,
+    jobs: &Receiver<Job>,
+    created: &Sender<io::Result<Generation>>,
+    done: &Done,
+) {
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Sync(syncers) => {
+                let begun = Instant::now();
+                let failed = syncers.iter().any(|syncer| syncer.sync().is_err());
+                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                done.sync_us.store(took, Ordering::Relaxed);
+                done.failures.fetch_add(u64::from(failed), Ordering::Release);
+                // Release: after the failure.
+                done.syncs.fetch_add(1, Ordering::Release);
+            }
+            Job::Supersede { manifest, older } => {
+                let check = disk.check(Operation::Create);
+                if check.and_then(|()| manifest.save(directory.path())).is_err() {
+                    done.failures.fetch_add(1, Ordering::Release);
+                    continue;
+                }
+                for (name, damaged) in older {
+                    match damaged {
+                        true => directory.quarantine(&name),
+                        false => directory.remove(&name),
+                    }
+                }
+            }
+            Job::Create(name) => {
+                // Nobody waits any more when the server stops.
+                let _ = created.send(Generation::create(name, disk.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! A record: the newest state of one key, as it is written down.
+//!
+//! ```text
+//!   item:     marks u8 │ key_len u8 │ value_len u32 │ version u64 │ [flags u32] │ [exptime u64] │ [cas u64] │ key │ value
+//!   removal:  marks u8 │ key_len u8 │ key
+//! ```
+//!
+//! Numbers are little-endian. The exptime is an absolute Unix time in seconds, so that it means the same in
+//! another process. What is not there (no flags, no end, no chosen cas unique) takes no bytes.
+
+use crate::engine::KEY_MAX;
+
+const REMOVAL: u8 = 1;
+const STALE: u8 = 1 << 1;
+const TOKEN: u8 = 1 << 2;
+const FETCHED: u8 = 1 << 3;
+const BINARY_KEY: u8 = 1 << 4;
+const HAS_FLAGS: u8 = 1 << 5;
+const HAS_EXPTIME: u8 = 1 << 6;
+const HAS_CAS: u8 = 1 << 7;
+
+/// The newest state of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record<'b> {
+    /// It has this item.
+    Item(Item<'b>),
+    /// It has none.
+    Removal {
+        /// The key.
+        key: &'b [u8],
+    },
+}
+
+/// An item on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Item<'b> {
+    /// The key, 1 to 250 bytes.
+    pub key: &'b [u8],
+    /// The value.
+    pub value: &'b [u8],
+    /// Client flags.
+    pub flags: u32,
+    /// Deadline in Unix seconds, 0 for never.
+    pub exptime: u64,
+    /// The version, which is the cas unique unless a client has chosen one.
+    pub version: u64,
+    /// The cas unique that a client has chosen.
+    pub chosen_cas: Option<u64>,
+    /// Marked as stale.
+    pub stale: bool,
+    /// Being recached by somebody.
+    pub token_sent: bool,
+    /// Fetched since it was stored.
+    pub fetched: bool,
+    /// The key was given in base64.
+    pub key_is_binary: bool,
+}
+
+impl<'b> Record<'b> {
+    /// The key it is about.
+    pub fn key(&self) -> &'b [u8] {
+        match self {
+            Self::Item(item) => item.key,
+            Self::Removal { key } => key,
+        }
+    }
+
+    /// Bytes of its encoding.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Item(item) => {
+                let optional = item.optional();
+                14 + optional.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+                    + item.key.len()
+                    + item.value.len()
+            }
+            Self::Removal { key } => 2 + key.len(),
+        }
+    }
+
+    /// Appends its encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Item(item) => item.encode(out),
+            Self::Removal { key } => {
+                out.extend([REMOVAL, key.len() as u8]);
+                out.extend(*key);
+            }
+        }
+    }
+
+    /// Takes the first record from `bytes`; `None` if there is no whole one.
+    pub fn decode(bytes: &mut &'b [u8]) -> Option<Self> {
+        let mut rest = *bytes;
+        let [marks, key_len] = array(&mut rest)?;
+        let key_len = usize::from(key_len);
+        if key_len == 0 || key_len > KEY_MAX {
+            return None;
+        }
+        let record = match marks & REMOVAL {
+            0 => Self::Item(Item::decode(marks, key_len, &mut rest)?),
+            _ => Self::Removal { key: take(&mut rest, key_len)? },
+        };
+        *bytes = rest;
+        Some(record)
+    }
+}
+
+impl<'b> Item<'b> {
+    /// The fields that may be missing: their marks and bytes.
+    fn optional(&self) -> [(u8, OptionalBytes); 3] {
+        let field = |mark, there, bytes: &[u8]| match there {
+            true => (mark, OptionalBytes::new(bytes)),
+            false => (0, OptionalBytes::default()),
+        };
+        [
+            field(HAS_FLAGS, self.flags != 0, &self.flags.to_le_bytes()),
+            field(HAS_EXPTIME, self.exptime != 0, &self.exptime.to_le_bytes()),
+            field(
+                HAS_CAS,
+                self.chosen_cas.is_some(),
+                &self.chosen_cas.unwrap_or_default().to_le_bytes(),
+            ),
+        ]
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let optional = self.optional();
+        let mut marks = optional.iter().fold(0, |marks, (mark, _)| marks | mark);
+        for (set, mark) in [
+            (self.stale, STALE),
+            (self.token_sent, TOKEN),
+            (self.fetched, FETCHED),
+            (self.key_is_binary, BINARY_KEY),
+        ] {
+            marks |= if set { mark } else { 0 };
+        }
+        out.extend([marks, self.key.len() as u8]);
+        out.extend((self.value.len() as u32).to_le_bytes());
+        out.extend(self.version.to_le_bytes());
+        for (_, bytes) in &optional {
+            out.extend(bytes.as_slice());
+        }
+        out.extend(self.key);
+        out.extend(self.value);
+    }
+
+    fn decode(marks: u8, key_len: usize, rest: &mut &'b [u8]) -> Option<Self> {
+        let value_len = u32::from_le_bytes(array(rest)?) as usize;
+        let version = u64::from_le_bytes(array(rest)?);
+        let mut item = Self { version, ..Self::default() };
+        if marks & HAS_FLAGS != 0 {
+            item.flags = u32::from_le_bytes(array(rest)?);
+        }
+        if marks & HAS_EXPTIME != 0 {
+            item.exptime = u64::from_le_bytes(array(rest)?);
+        }
+        if marks & HAS_CAS != 0 {
+            item.chosen_cas = Some(u64::from_le_bytes(array(rest)?));
+        }
+        item.key = take(rest, key_len)?;
+        item.value = take(rest, value_len)?;
+        item.stale = marks & STALE != 0;
+        item.token_sent = marks & TOKEN != 0;
+        item.fetched = marks & FETCHED != 0;
+        item.key_is_binary = marks & BINARY_KEY != 0;
+        Some(item)
+    }
+}
+
+/// Up to 8 bytes.
+#[derive(Default)]
+struct OptionalBytes {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+impl OptionalBytes {
+    fn new(from: &[u8]) -> Self {
+        let mut bytes = [0; 8];
+        bytes[..from.len()].copy_from_slice(from);
+        Self { bytes, len: from.len() }
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The first `len` bytes.
+fn take<'b>(rest: &mut &'b [u8], len: usize) -> Option<&'b [u8]> {
+    let (taken, left) = rest.split_at_checked(len)?;
+    *rest = left;
+    Some(taken)
+}
+
+/// The first `N` bytes.
+fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, left) = rest.split_first_chunk::<N>()?;
+    *rest = left;
+    Some(*taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), len)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            key in bytes(1..251), value in bytes(0..600), numbers in any::<(u32, u64, u64, Option<u64>)>(),
+            marks in any::<(bool, bool, bool, bool)>(), removal in any::<bool>(),
+        ) {
+            let record = if removal {
+                Record::Removal { key: &key }
+            } else {
+                Record::Item(Item {
+                    key: &key,
+                    value: &value,
+                    flags: numbers.0,
+                    exptime: numbers.1,
+                    version: numbers.2,
+                    chosen_cas: numbers.3,
+                    stale: marks.0,
+                    token_sent: marks.1,
+                    fetched: marks.2,
+                    key_is_binary: marks.3,
+                })
+            };
+            let mut encoded = Vec::new();
+            record.encode(&mut encoded);
+            prop_assert_eq!(encoded.len(), record.len());
+            for cut in [0, 1, encoded.len() / 2, encoded.len() - 1] {
+                prop_assert_eq!(Record::decode(&mut &encoded[..cut]), None);
+            }
+            let mut rest = &encoded[..];
+            prop_assert_eq!(Record::decode(&mut rest), Some(record));
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(noise in bytes(0..300)) {
+            let mut rest = &noise[..];
+            while Record::decode(&mut rest).is_some() {}
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Finding frames: a generation's file is read from end to end, and every place that looks like a frame is checked.
+//!
+//! sled is not asked. Frames lie whole in its file, each with a number and a checksum of its own, so what is proven
+//! good does not depend on a tree that a crash or a bad disk may have broken, on how long sled takes to open,
+//! or on whether it may write. Nothing is changed by looking, so a directory can be looked at while it is
+//! in use, and a read-only one as well.
+
+use super::directory::Name;
+use super::frame::{FRAME_MAX, Frame, HEADER_LEN, MAGIC, Stamp};
+use super::generation::data_files;
+use memchr::memmem;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+/// Bytes read at a time.
+const CHUNK: usize = 4 << 20;
+
+/// Where a frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The frame's number.
+    pub sequence: u64,
+    /// Which of the generation's files.
+    file: u32,
+    offset: u64,
+}
+
+/// What was found in one generation.
+#[derive(Debug)]
+pub struct Found {
+    /// Which.
+    pub name: Name,
+    files: Vec<File>,
+    /// Frames that checked out, by number, each once.
+    pub places: Vec<Place>,
+    /// The largest stamp.
+    pub stamp: Stamp,
+    /// Places that begin like a frame and are none: torn, or damaged.
+    pub rejected: u64,
+    /// A file could not be read.
+    pub unreadable: bool,
+}
+
+impl Found {
+    /// Looks at a generation.
+    pub fn look(name: Name) -> Self {
+        let (files, places, stamp) = Default::default();
+        let mut found = Self { name, files, places, stamp, rejected: 0, unreadable: false };
+        for path in data_files(&found.name.path) {
+            match File::open(&path) {
+                Ok(file) => {
+                    found.unreadable |= found.scan(&file).is_err();
+                    found.files.push(file);
+                }
+                Err(_) => found.unreadable = true,
+            }
+        }
+        // A frame that sled has moved is there twice.
+        found.places.sort_unstable();
+        found.places.dedup_by_key(|place| place.sequence);
+        found
+    }
+
+    fn scan(&mut self, mut file: &File) -> io::Result<()> {
+        let magic = memmem::Finder::new(MAGIC);
+        let mut buffer = Vec::with_capacity(CHUNK + FRAME_MAX);
+        // Where the buffer begins in the file.
+        let mut start = 0;
+        loop {
+            let before = buffer.len();
+            let read = file.by_ref().take(CHUNK as u64).read_to_end(&mut buffer);
+            let at_end = buffer.len() == before;
+            let mut at = 0;
+            while let Some(skip) = magic.find(&buffer[at..]) {
+                let candidate = &buffer[at + skip..];
+                if candidate.len() < FRAME_MAX && !at_end {
+                    at += skip;
+                    break;
+                }
+                at += skip + self.judge(candidate, start + (at + skip) as u64);
+            }
+            if at_end {
+                return read.map(|_| ());
+            }
+            // What may be the beginning of a frame stays.
+            let keep = (buffer.len() - at).min(FRAME_MAX);
+            start += (buffer.len() - keep) as u64;
+            buffer.drain(..buffer.len() - keep);
+            read?;
+        }
+    }
+
+    /// Takes note of a frame, or of one that is none; the bytes that are done with.
+    fn judge(&mut self, candidate: &[u8], offset: u64) -> usize {
+        let Some(frame) = Frame::decode(candidate, self.name.secret) else {
+            self.rejected += 1;
+            return MAGIC.len();
+        };
+        let stamp = &mut self.stamp;
+        stamp.base = stamp.base.max(frame.stamp.base);
+        stamp.flushed = stamp.flushed.max(frame.stamp.flushed);
+        stamp.versions = stamp.versions.max(frame.stamp.versions);
+        let file = self.files.len() as u32;
+        self.places.push(Place { sequence: frame.sequence, file, offset });
+        HEADER_LEN + frame.payload.len()
+    }
+
+    /// Reads a frame again, into `buffer`. `None` if it is not there any more as it was.
+    pub fn read<'b>(&self, place: &Place, buffer: &'b mut [u8; FRAME_MAX]) -> Option<Frame<'b>> {
+        let file = self.files.get(place.file as usize)?;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(&mut buffer[filled..], place.offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        Frame::decode(&buffer[..filled], self.name.secret)
+            .filter(|frame| frame.sequence == place.sequence)
+    }
+
+    /// Frames that must have been there, by the numbers of those that are.
+    pub fn missing(&self) -> u64 {
+        let Some(last) = self.places.last() else { return 0 };
+        let first = self.name.first.min(last.sequence);
+        (last.sequence - first + 1).saturating_sub(self.places.len() as u64)
+    }
+
+    /// The number after its last frame.
+    pub fn next(&self) -> u64 {
+        self.places.last().map_or(self.name.first, |place| place.sequence + 1)
+    }
+}

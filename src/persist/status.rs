@@ -1,0 +1,170 @@
+//! What writer, commands and statistics know of each other: numbers, all atomic.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::thread::Thread;
+
+/// How persistence is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Bringing back what there is.
+    Loading,
+    /// What is acknowledged is on disk within the bounds.
+    Ok,
+    /// The disk refuses; the cache serves, and the disk is tried again and again.
+    Degraded,
+}
+
+impl State {
+    /// As statistics spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+/// Numbers for `stats` and metrics; counted since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Changes that were marked.
+    pub marked: AtomicU64,
+    /// Records written because a key had changed.
+    pub records: AtomicU64,
+    /// Bytes of frames with those.
+    pub log_bytes: AtomicU64,
+    /// Bytes of frames that a checkpoint wrote.
+    pub checkpoint_bytes: AtomicU64,
+    /// Checkpoints that were completed.
+    pub checkpoints: AtomicU64,
+    /// Operations on the disk that failed.
+    pub errors: AtomicU64,
+    /// Stores that could not be marked; the next checkpoint makes up for them.
+    pub lost_stores: AtomicU64,
+    /// Removals that could not be marked.
+    pub lost_removals: AtomicU64,
+    /// Number of the generation that is written to.
+    pub generation: AtomicU64,
+    /// How long the last wait for the disk took, in microseconds.
+    pub sync_us: AtomicU64,
+    /// How long the longest cycle took, in microseconds.
+    pub longest_cycle_us: AtomicU64,
+    /// Items that were brought back at the start.
+    pub recovered_items: AtomicU64,
+    /// How long that took, in microseconds.
+    pub recovery_us: AtomicU64,
+    /// Frames that were damaged or missing at the start.
+    pub recovery_missing: AtomicU64,
+}
+
+impl Counters {
+    /// All of them, as `stats` names them.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, u64); 14] {
+        [
+            ("persist_generation", &self.generation),
+            ("persist_marked", &self.marked),
+            ("persist_records", &self.records),
+            ("persist_log_bytes", &self.log_bytes),
+            ("persist_checkpoint_bytes", &self.checkpoint_bytes),
+            ("persist_checkpoints", &self.checkpoints),
+            ("persist_lost_stores", &self.lost_stores),
+            ("persist_lost_removals", &self.lost_removals),
+            ("persist_errors", &self.errors),
+            ("persist_sync_us", &self.sync_us),
+            ("persist_longest_cycle_us", &self.longest_cycle_us),
+            ("persist_recovered_items", &self.recovered_items),
+            ("persist_recovery_us", &self.recovery_us),
+            ("persist_recovery_missing", &self.recovery_missing),
+        ]
+        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
+    }
+}
+
+/// Shared by the writer and everybody else.
+#[derive(Debug)]
+pub struct Status {
+    state: AtomicU8,
+    /// Cycles that have begun.
+    begun: AtomicU64,
+    /// The last cycle whose changes a kill does not lose any more.
+    committed: AtomicU64,
+    stop: AtomicBool,
+    writer: OnceLock<Thread>,
+    /// What is counted.
+    pub counters: Counters,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            state: AtomicU8::new(State::Loading as u8),
+            begun: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            writer: OnceLock::new(),
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Status {
+    /// How it is doing.
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Loading,
+            1 => State::Ok,
+            _ => State::Degraded,
+        }
+    }
+
+    /// Changes the state; what it was.
+    pub(super) fn set_state(&self, state: State) -> State {
+        let before = self.state();
+        self.state.store(state as u8, Ordering::Relaxed);
+        before
+    }
+
+    /// The cycle that writes what has been done before this call, flushes included.
+    pub fn ticket(&self) -> u64 {
+        // SeqCst: a cycle begins before it looks at what there is to do, so one that has not begun will see it.
+        self.begun.load(Ordering::SeqCst) + 1
+    }
+
+    /// Whether that cycle's changes are safe from a kill, and its flushes from a power cut.
+    pub fn is_committed(&self, ticket: u64) -> bool {
+        self.committed.load(Ordering::SeqCst) >= ticket
+    }
+
+    /// Makes the next cycle begin now.
+    pub fn hurry(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    pub(super) fn begin(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub(super) fn commit(&self, cycle: u64) {
+        self.committed.store(cycle, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_written_by(&self, writer: Thread) {
+        let _ = self.writer.set(writer);
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.hurry();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,502 @@
+//! The writer: one thread that turns marks into frames, cycle by cycle.
+//!
+//! A cycle takes the keys that were marked, looks up what each of them is now, packs that into frames and hands the
+//! frames to the kernel. Then, if a checkpoint is under way, it writes a stretch of that: the table is walked from
+//! end to end into the same log, and when the walk is through, everything before its beginning is superseded.
+//! Because one thread looks things up and numbers the frames, later frames are newer, whichever of the two
+//! wrote them.
+//!
+//! A checkpoint begins a new generation. It is due when the log has outgrown what it is a log of, after the disk has
+//! failed, and when marks were lost. After a failure, or when removals were lost, what is on disk may contradict
+//! what clients were told; then the new generation voids all before it at once, and what a crash costs
+//! until the checkpoint is through are misses.
+
+use super::Options;
+use super::batch::Batch;
+use super::checkpoint::{STRETCH_MAX_BYTES, Walk};
+use super::directory;
+use super::directory::{Directory, Name};
+use super::frame::{Packer, Stamp};
+use super::generation::{Disk, Generation, Operation, Syncer};
+use super::janitor::Janitor;
+use super::manifest::Manifest;
+use super::record::{Item, Record};
+use super::recover::RESERVE;
+use super::status::{State, Status};
+use crate::clock::Clock;
+use crate::engine::{Cursor, Engine, Handle, ItemRef, Lookup, Lost, Marks};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Frame numbers that are left to a generation while the next one is being made.
+const FRAMES_AHEAD: u64 = 1 << 24;
+
+/// Keys or items looked at under one pin.
+pub(super) const STRIDE: usize = 64;
+/// Bytes packed under one pin, but for the last record.
+pub(super) const READY_MAX: usize = 256 << 10;
+
+/// Time until a failed disk is tried again: from, and up to.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+
+/// Generations are voided for lost removals no more often than this.
+const VOID_EVERY: Duration = Duration::from_secs(1);
+
+/// The writer's state.
+pub(super) struct Writer {
+    pub(super) engine: Arc<Engine>,
+    pub(super) handle: Handle,
+    marks: Arc<Marks>,
+    directory: Arc<Directory>,
+    pub(super) janitor: Janitor,
+    pub(super) status: Arc<Status>,
+    options: Options,
+    manifest: Manifest,
+    pub(super) packer: Packer,
+    batch: Batch,
+    /// `None` while the disk refuses.
+    pub(super) log: Option<Generation>,
+    /// A generation is being made for the next checkpoint.
+    pub(super) preparing: bool,
+    /// Generations before this one whose database has not handed everything to the kernel yet.
+    closing: Vec<Generation>,
+    pub(super) walk: Option<Walk>,
+    /// Generations before that one which still count, and whether they are damaged.
+    pub(super) older: Vec<(Name, bool)>,
+    /// What was written and the disk was not asked about yet.
+    unsynced: Vec<Syncer>,
+    synced_at: Instant,
+    /// Frames were written since.
+    dirty: bool,
+    /// Bytes of the log since the last checkpoint, and of that checkpoint.
+    pub(super) log_bytes: u64,
+    pub(super) base_bytes: u64,
+    lost: Lost,
+    /// Marks were lost since the walk began.
+    pub(super) walk_again: bool,
+    /// What was there before the walk does not count, and the walk is not through.
+    pub(super) voided: bool,
+    voided_at: Option<Instant>,
+    retry_at: Instant,
+    retry_in: Duration,
+}
+
+/// What a writer begins with.
+pub(super) struct Start {
+    pub(super) directory: Arc<Directory>,
+    pub(super) manifest: Manifest,
+    /// Generations that count, and whether they are damaged.
+    pub(super) older: Vec<(Name, bool)>,
+}
+
+impl Writer {
+    /// A writer on the calling thread. It writes nothing until [`run`](Self::run) or [`begin`](Self::begin).
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        status: Arc<Status>,
+        options: Options,
+        start: Start,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let marks = engine.mark_changes();
+        Ok(Self {
+            handle: engine.handle(),
+            lost: marks.lost(),
+            marks,
+            janitor: Janitor::start(Arc::clone(&start.directory), options.disk.clone())?,
+            directory: start.directory,
+            status,
+            options,
+            manifest: start.manifest,
+            packer: Packer::new(0, Stamp::default(), start.manifest.next),
+            batch: Batch::default(),
+            log: None,
+            preparing: false,
+            closing: Vec::new(),
+            walk: None,
+            older: start.older,
+            unsynced: Vec::new(),
+            synced_at: now,
+            dirty: false,
+            log_bytes: 0,
+            base_bytes: 0,
+            walk_again: false,
+            voided: false,
+            voided_at: None,
+            retry_at: now,
+            retry_in: RETRY.0,
+            engine,
+        })
+    }
+
+    /// Cycles until it is to stop.
+    pub(super) fn run(mut self) {
+        self.status.is_written_by(std::thread::current());
+        loop {
+            let begun = Instant::now();
+            let stopping = self.status.is_stopping();
+            self.cycle();
+            self.handle.settle();
+            let took = begun.elapsed();
+            let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.status.counters.longest_cycle_us.fetch_max(us, Ordering::Relaxed);
+            if stopping {
+                return self.finish();
+            }
+            std::thread::park_timeout(self.options.commit_interval.saturating_sub(took));
+        }
+    }
+
+    fn cycle(&mut self) {
+        let cycle = self.status.begin();
+        match self.work() {
+            Ok(true) => {
+                self.status.commit(cycle);
+                if self.status.set_state(State::Ok) == State::Degraded {
+                    tracing::info!("persistence: the disk is back, writing everything anew");
+                }
+            }
+            Ok(false) => {}
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// One cycle's work; `false` if the disk is left alone for now.
+    fn work(&mut self) -> io::Result<bool> {
+        if self.log.is_none() {
+            if Instant::now() < self.retry_at {
+                self.forget_marks();
+                return Ok(false);
+            }
+            self.begin(true)?;
+        }
+        self.keep_manifest()?;
+        self.look_for_losses()?;
+        let bytes = self.write_changes()?;
+        self.write_stretch(bytes)?;
+        self.log()?.tend()?;
+        self.close_older()?;
+        self.sync_now_and_then()?;
+        self.checkpoint_when_due()?;
+        self.retry_in = RETRY.0;
+        Ok(true)
+    }
+
+    /// The disk has failed: what is written from now on begins anew.
+    fn fail(&mut self, error: &io::Error) {
+        self.status.counters.errors.fetch_add(1, Ordering::Relaxed);
+        if self.status.set_state(State::Degraded) != State::Degraded {
+            tracing::error!("persistence: {error}; the cache serves on, changes are not written");
+        }
+        self.log = None;
+        self.preparing = false;
+        self.closing.clear();
+        // What is there besides may have been left by what has failed.
+        let there = directory::generations(self.directory.path());
+        self.older = there.into_iter().map(|name| (name, false)).collect();
+        self.walk = None;
+        self.unsynced.clear();
+        self.packer.forget();
+        self.forget_marks();
+        self.retry_at = Instant::now() + self.retry_in;
+        self.retry_in = (self.retry_in * 2).min(RETRY.1);
+    }
+
+    /// Takes note that the first write has failed.
+    pub(super) fn refused(&mut self, error: io::Error) -> io::Error {
+        self.fail(&error);
+        error
+    }
+
+    /// Keeps the rings from filling up; the next checkpoint meets what they stand for.
+    fn forget_marks(&mut self) {
+        self.marks.drain(&mut |_| {});
+    }
+
+    /// Begins a generation, and a checkpoint with it. `void`: nothing before it counts any more.
+    pub(super) fn begin(&mut self, void: bool) -> io::Result<()> {
+        let name = self.next_name()?;
+        let first = name.first;
+        if void && self.log.is_none() {
+            // The disk may be full of what does not count any more.
+            self.supersede_now(first)?;
+        }
+        let log = Generation::create(name, self.options.disk.clone())?;
+        self.enter(log)?;
+        if void {
+            self.voided_at = Some(Instant::now());
+            self.voided = true;
+            self.supersede_now(first)?;
+        } else {
+            self.save(|manifest| manifest.next = first)?;
+        }
+        Ok(())
+    }
+
+    /// A name for the next generation. Its frames are numbered well beyond what is written until it begins.
+    pub(super) fn next_name(&self) -> io::Result<Name> {
+        let numbers = self.older.iter().map(|(name, _)| name.number);
+        let number = numbers.chain(self.log.as_ref().map(|log| log.name().number)).max();
+        let secret = getrandom::u64().map_err(io::Error::other)?;
+        let first = self.packer.next().saturating_add(FRAMES_AHEAD);
+        Ok(self.directory.name(number.unwrap_or(0) + 1, first, secret))
+    }
+
+    /// Goes on in this generation, with a checkpoint.
+    pub(super) fn enter(&mut self, log: Generation) -> io::Result<()> {
+        if self.log.is_some() {
+            // What the last walk has left in the open frame.
+            self.packer.seal();
+            self.write_out()?;
+        }
+        let name = log.name().clone();
+        if let Some(before) = self.log.replace(log) {
+            self.older.push((before.name().clone(), false));
+            self.closing.push(before);
+        }
+        self.packer.restart(name.secret, name.first);
+        // Everything of a later version is marked after this, so it is in this generation whether walked over or not.
+        let since = self.engine.last_version();
+        self.walk = Some(Walk::At { cursor: Cursor::default(), since, bytes: 0, stride: 1 });
+        self.walk_again = false;
+        self.log_bytes = 0;
+        self.status.counters.generation.store(name.number, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sees to it that the last frames of generations before this one reach the disk.
+    fn close_older(&mut self) -> io::Result<()> {
+        for generation in &mut self.closing {
+            generation.tend()?;
+        }
+        let open = |generation: &mut Generation| !generation.has_flushed(generation.position());
+        self.unsynced.extend(self.closing.extract_if(.., |log| !open(log)).map(|log| log.syncer()));
+        Ok(())
+    }
+
+    /// Makes frames from `base` on the only ones that count, at once, and has the others go.
+    fn supersede_now(&mut self, base: u64) -> io::Result<()> {
+        self.save(|manifest| {
+            manifest.base = base;
+            manifest.next = manifest.next.max(base);
+        })?;
+        self.janitor.supersede(self.manifest, std::mem::take(&mut self.older));
+        Ok(())
+    }
+
+    /// The same, when the janitor gets to it.
+    pub(super) fn supersede(&mut self, base: u64) {
+        let next = self.manifest.next.max(base);
+        self.manifest = Manifest { base, next, ..self.manifest };
+        self.packer.stamp.base = base;
+        self.janitor.supersede(self.manifest, std::mem::take(&mut self.older));
+    }
+
+    fn save(&mut self, change: impl FnOnce(&mut Manifest)) -> io::Result<()> {
+        let mut manifest = Manifest { clean: false, ..self.manifest };
+        change(&mut manifest);
+        // Reserved before they are given out: half of what there was last time is left.
+        let last = self.engine.last_version();
+        if manifest.versions < last.saturating_add(RESERVE / 2) {
+            manifest.versions = last.saturating_add(RESERVE);
+        }
+        manifest.flushed = manifest.flushed.max(self.engine.flushed_version());
+        manifest.flush_at = self.flush_at();
+        self.disk().check(Operation::Create)?;
+        manifest.save(self.directory.path())?;
+        self.manifest = manifest;
+        self.packer.stamp =
+            Stamp { base: manifest.base, flushed: manifest.flushed, versions: manifest.versions };
+        Ok(())
+    }
+
+    fn disk(&self) -> &Disk {
+        &self.options.disk
+    }
+
+    /// When everything is to be flushed, in Unix seconds.
+    fn flush_at(&self) -> u64 {
+        match self.engine.flush_due() {
+            0 => 0,
+            due => self.engine.clock().to_unix(due).unsigned_abs(),
+        }
+    }
+
+    /// Writes the manifest when a flush was asked for, or when versions run out.
+    fn keep_manifest(&mut self) -> io::Result<()> {
+        let flushed = self.engine.flushed_version() > self.manifest.flushed;
+        let used = self.engine.last_version().saturating_add(RESERVE / 2);
+        if flushed || self.flush_at() != self.manifest.flush_at || used > self.manifest.versions {
+            self.save(|_| {})?;
+        }
+        Ok(())
+    }
+
+    fn look_for_losses(&mut self) -> io::Result<()> {
+        let lost = self.marks.lost();
+        if lost == self.lost {
+            return Ok(());
+        }
+        let removals = lost.removals != self.lost.removals;
+        let counters = &self.status.counters;
+        counters.lost_stores.store(lost.stores, Ordering::Relaxed);
+        counters.lost_removals.store(lost.removals, Ordering::Relaxed);
+        if !removals {
+            self.walk_again = true;
+        } else if self.voided_at.is_none_or(|at| at.elapsed() >= VOID_EVERY) {
+            tracing::error!(
+                "persistence: {} removals came faster than the disk takes them; what was on disk is void, a checkpoint begins",
+                lost.removals - self.lost.removals
+            );
+            self.begin(true)?;
+        } else {
+            // Looked at again in the next cycle.
+            self.lost.stores = lost.stores;
+            return Ok(());
+        }
+        self.lost = lost;
+        Ok(())
+    }
+
+    /// Writes what was marked; the bytes that took.
+    fn write_changes(&mut self) -> io::Result<u64> {
+        let marked = self.batch.fill(&self.marks, &self.handle.pin());
+        let keys = self.batch.len();
+        let mut bytes = 0;
+        let mut next = 0;
+        while next < keys {
+            let session = self.handle.pin();
+            let until = keys.min(next + STRIDE);
+            while next < until && self.packer.ready() < READY_MAX {
+                let key = self.batch.key(next);
+                next += 1;
+                match session.peek(session.key(key)) {
+                    Lookup::Hit(item) => add(&mut self.packer, &item, self.engine.clock()),
+                    Lookup::Miss | Lookup::Expired | Lookup::Flushed => {
+                        self.packer.add(&Record::Removal { key });
+                    }
+                }
+            }
+            drop(session);
+            bytes += self.write_out()?;
+        }
+        self.batch.clear();
+        self.packer.seal();
+        bytes += self.write_out()?;
+        self.log_bytes += bytes;
+        let counters = &self.status.counters;
+        add_to(&counters.marked, marked);
+        add_to(&counters.records, keys as u64);
+        add_to(&counters.log_bytes, bytes);
+        Ok(bytes)
+    }
+
+    pub(super) fn log(&mut self) -> io::Result<&mut Generation> {
+        self.log.as_mut().ok_or_else(|| io::Error::other("no generation"))
+    }
+
+    /// Appends the frames that are ready; their bytes.
+    pub(super) fn write_out(&mut self) -> io::Result<u64> {
+        let bytes = self.packer.ready() as u64;
+        if bytes > 0 {
+            let Some(log) = &mut self.log else { return Err(io::Error::other("no generation")) };
+            self.dirty = true;
+            self.packer.write_out(|frame| log.append(frame))?;
+        }
+        Ok(bytes)
+    }
+
+    /// Has the janitor wait for the disk; the number to wait for.
+    pub(super) fn sync(&mut self) -> io::Result<u64> {
+        let mut syncers = std::mem::take(&mut self.unsynced);
+        syncers.push(self.log()?.syncer());
+        self.synced_at = Instant::now();
+        // What the database has not handed on yet is for the next time.
+        let log = self.log()?;
+        self.dirty = !log.has_flushed(log.position());
+        Ok(self.janitor.sync(syncers))
+    }
+
+    fn sync_now_and_then(&mut self) -> io::Result<()> {
+        if self.janitor.has_failed() {
+            return Err(io::Error::other("the disk did not take what was written"));
+        }
+        let us = self.janitor.sync_us();
+        self.status.counters.sync_us.store(us, Ordering::Relaxed);
+        let due = self.dirty && self.synced_at.elapsed() >= self.options.fsync_interval;
+        if due && self.janitor.is_idle() {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Everything is to be on disk, to stop.
+    fn finish(mut self) {
+        let done = self.finish_writing();
+        match done {
+            Ok(()) => tracing::info!("persistence: everything is on disk"),
+            Err(error) => tracing::error!("persistence: stopped with changes not on disk: {error}"),
+        }
+    }
+
+    fn finish_writing(&mut self) -> io::Result<()> {
+        if self.log.is_none() || self.marks.lost() != self.lost {
+            self.begin(true)?;
+        }
+        if self.walk_again && self.walk.is_none() {
+            self.begin(false)?;
+        }
+        if self.walk_again || self.voided {
+            while matches!(self.walk, Some(Walk::At { .. })) {
+                self.log()?.flush()?;
+                self.write_stretch(STRETCH_MAX_BYTES)?;
+            }
+        }
+        self.write_changes()?;
+        self.log()?.flush()?;
+        for generation in &mut self.closing {
+            generation.flush()?;
+        }
+        self.unsynced.extend(self.closing.iter().map(Generation::syncer));
+        let syncer = self.log()?.syncer();
+        self.unsynced.push(syncer);
+        for syncer in std::mem::take(&mut self.unsynced) {
+            syncer.sync()?;
+        }
+        if self.janitor.has_failed() {
+            return Err(io::Error::other("the disk did not take what was written"));
+        }
+        let (next, versions) = (self.packer.next(), self.engine.last_version());
+        self.save(|manifest| manifest.next = next)?;
+        // The reserve is given back: a clean stop knows the last version.
+        let manifest = Manifest { clean: true, versions, ..self.manifest };
+        self.disk().check(Operation::Create)?;
+        manifest.save(self.directory.path())
+    }
+}
+
+/// Adds an item's record.
+pub(super) fn add(packer: &mut Packer, item: &ItemRef<'_>, clock: &Clock) {
+    let exptime = match item.exptime() {
+        0 => 0,
+        at => clock.to_unix(at).unsigned_abs(),
+    };
+    packer.add(&Record::Item(Item {
+        key: item.key(),
+        value: item.value(),
+        flags: item.flags(),
+        exptime,
+        version: item.version(),
+        chosen_cas: item.chosen_cas(),
+        stale: item.stale(),
+        token_sent: item.token_sent(),
+        fetched: item.fetched(),
+        key_is_binary: item.key_is_binary(),
+    }));
+}
+
+pub(super) fn add_to(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
