@@ -14,9 +14,12 @@ use volt::stats::latency::{Kind, Latency, Recorder};
 fn turns(c: &mut Criterion) {
     let timed = Recorder::new(Some(Arc::new(Latency::default())));
     let untimed = Recorder::new(None);
-    let mut turn = |name: &str, recorder: &Recorder, commands: u32| {
+    let mut turn = |name: &str, recorder: &Recorder, commands: u32, exact: bool| {
         c.bench_function(name, |b| {
             b.iter(|| {
+                if exact {
+                    recorder.refill();
+                }
                 let began = recorder.begin();
                 for _ in 0..commands {
                     recorder.note(black_box(Kind::Get), 1);
@@ -25,10 +28,11 @@ fn turns(c: &mut Criterion) {
             });
         });
     };
-    turn("turn of 1 command, timed", &timed, 1);
-    turn("turn of 1 command, not timed", &untimed, 1);
-    turn("turn of 20 commands, timed", &timed, 20);
-    turn("turn of 20 commands, not timed", &untimed, 20);
+    turn("turn of 1 command, timed one by one", &timed, 1, true);
+    turn("turn of 1 command, sampled", &timed, 1, false);
+    turn("turn of 1 command, not timed", &untimed, 1, false);
+    turn("turn of 20 commands, sampled", &timed, 20, false);
+    turn("turn of 20 commands, not timed", &untimed, 20, false);
 }
 
 fn hot_keys(c: &mut Criterion) {

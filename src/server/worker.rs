@@ -110,6 +110,7 @@ async fn tend(shared: Rc<Shared>) {
         shared.commands.counters().idle_kicks.add(kicked);
         // Without requests nothing else makes this thread's garbage and accounts known.
         shared.commands.handle.settle();
+        shared.commands.latency.refill();
     }
 }
 

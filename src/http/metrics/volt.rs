@@ -40,7 +40,7 @@ fn requests(snapshot: &Snapshot<'_>, page: &mut Page) {
     let series = snapshot.context.registry.latency().map(|(kind, sum)| (kind.name(), sum));
     page.histogram(
         "volt_command_duration_seconds",
-        "Time from a command's arrival in the server to its reply's departure; commands of one pipeline share it.",
+        "Time from a command's arrival in the server to its reply's departure; commands of one pipeline share it, and a busy worker's are sampled.",
         "command",
         series,
     );
