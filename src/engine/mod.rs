@@ -345,8 +345,15 @@ impl Handle {
         self.member.collect();
     }
 
+    /// Posts the items that came or went, and lets the table grow: whoever posts, and however few, for a handle that
+    /// settles every second may never have a grain of them.
     fn post_items(&self) {
-        self.engine.items.fetch_add(self.unposted.take().cast_unsigned(), Ordering::Relaxed);
+        let engine = &*self.engine;
+        engine.items.fetch_add(self.unposted.take().cast_unsigned(), Ordering::Relaxed);
+        let size = engine.table.buckets().size();
+        if engine.items_about() > size * LOAD_MAX {
+            engine.account.charge_table(engine.table.buckets().double(size));
+        }
     }
 }
 

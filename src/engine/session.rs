@@ -8,7 +8,7 @@ use super::marks::Change;
 use super::memory;
 use super::reclaim::{self, Pin};
 use super::table::{Graveyard, Spot};
-use super::{Engine, Handle, LOAD_MAX, Removal, Vitality};
+use super::{Engine, Handle, Removal, Vitality};
 use crate::clock::RelTime;
 use crate::stats::Counters;
 use crate::sync::Ordering;
@@ -461,18 +461,12 @@ impl<'h> Session<'h> {
 const ITEMS_GRAIN: usize = 64;
 
 impl Handle {
-    /// Counts items that came or went, posts now and then, and lets the table grow.
+    /// Counts items that came or went, and posts now and then.
     pub(super) fn count_items(&self, delta: isize) {
         let unposted = self.unposted.get() + delta;
         self.unposted.set(unposted);
-        if unposted.unsigned_abs() < ITEMS_GRAIN {
-            return;
-        }
-        self.post_items();
-        let engine = &*self.engine;
-        let size = engine.table.buckets().size();
-        if engine.items_about() > size * LOAD_MAX {
-            engine.account.charge_table(engine.table.buckets().double(size));
+        if unposted.unsigned_abs() >= ITEMS_GRAIN {
+            self.post_items();
         }
     }
 }

@@ -354,3 +354,17 @@ fn a_lowered_limit_is_reached_by_the_keeper() {
     assert!(stats.item_bytes + stats.table_bytes <= 2 << 20, "{stats:?}");
     assert!(stats.items > 1000);
 }
+
+#[test]
+fn the_table_grows_under_a_trickle_of_items_too() {
+    let rig = small();
+    let before = rig.engine.stats().hash_power;
+    for key in 0..3 << before {
+        assert!(rig.set(format!("key{key}").as_bytes(), b"x").is_some());
+        if key % 10 == 0 {
+            rig.handle.settle();
+        }
+    }
+    let stats = rig.engine.stats();
+    assert!(stats.items <= 2 << stats.hash_power && stats.hash_power > before, "{stats:?}");
+}
