@@ -104,13 +104,16 @@ impl Writer {
             self.janitor.create(self.next_name()?);
             self.preparing = true;
         }
-        if let Some(created) = self.janitor.created() {
-            self.preparing = false;
-            let created = created?;
-            match created.name().number > self.log()?.name().number {
-                true => self.enter(created)?,
-                // It was asked for before the disk failed.
-                false => self.older.push((created.name().clone(), false)),
+        match self.janitor.created() {
+            None => {}
+            // Another one has begun since it was asked for, and whether it is there does not matter any more.
+            Some(created) if self.stale > 0 => {
+                self.stale -= 1;
+                self.older.extend(created.ok().map(|created| (created.name().clone(), false)));
+            }
+            Some(created) => {
+                self.preparing = false;
+                self.enter(created?)?;
             }
         }
         Ok(())

@@ -9,9 +9,11 @@
 //!
 //! Anything else in the directory is left alone.
 
+use super::manifest::Manifest;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 const LOCK: &str = "LOCK";
 const GENERATION: &str = "gen-";
@@ -39,6 +41,8 @@ pub struct Directory {
     path: PathBuf,
     /// Holds the lock.
     _lock: File,
+    /// Serial number of the manifest that is in place, of those that this process has saved.
+    saved: Mutex<u64>,
 }
 
 /// A generation by its name.
@@ -65,6 +69,20 @@ impl Name {
 }
 
 impl Directory {
+    /// Saves a manifest, unless a later one is in place already: two threads save, and what the earlier says the later says
+    /// too.
+    ///
+    /// # Errors
+    /// As [`Manifest::save`].
+    pub fn save(&self, manifest: Manifest, serial: u64) -> io::Result<()> {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if serial > *saved {
+            manifest.save(&self.path)?;
+            *saved = serial;
+        }
+        Ok(())
+    }
+
     /// Makes the directory if it is not there, and locks it.
     ///
     /// # Errors
@@ -82,7 +100,7 @@ impl Directory {
             .or_else(|error| File::open(&lock).map_err(|_| error))
             .map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock, saved: Mutex::new(0) }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
             Err(TryLockError::Error(cause)) => Err(unusable(cause)),
         }

@@ -15,7 +15,7 @@ enum Job {
     /// Wait for the disk.
     Sync(Vec<Syncer>),
     /// Save a manifest, and then delete the generations that it makes void, or set them aside.
-    Supersede { manifest: Manifest, older: Vec<(Name, bool)> },
+    Supersede { manifest: Manifest, serial: u64, older: Vec<(Name, bool)> },
     /// Make a generation.
     Create(Name),
 }
@@ -88,8 +88,8 @@ impl Janitor {
     }
 
     /// Asks for a manifest to be saved, and then for generations to go; those that are damaged are set aside.
-    pub fn supersede(&mut self, manifest: Manifest, older: Vec<(Name, bool)>) {
-        self.give(Job::Supersede { manifest, older });
+    pub fn supersede(&mut self, manifest: Manifest, serial: u64, older: Vec<(Name, bool)>) {
+        self.give(Job::Supersede { manifest, serial, older });
     }
 
     /// Asks for a generation to be made.
@@ -138,9 +138,9 @@ fn work(
                 // Release: after the failure.
                 done.syncs.fetch_add(1, Ordering::Release);
             }
-            Job::Supersede { manifest, older } => {
+            Job::Supersede { manifest, serial, older } => {
                 let check = disk.check(Operation::Create);
-                if check.and_then(|()| manifest.save(directory.path())).is_err() {
+                if check.and_then(|()| directory.save(manifest, serial)).is_err() {
                     done.failures.fetch_add(1, Ordering::Release);
                     continue;
                 }

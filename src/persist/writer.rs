@@ -54,12 +54,16 @@ pub(super) struct Writer {
     pub(super) status: Arc<Status>,
     options: Options,
     manifest: Manifest,
+    /// Of the manifest, to be saved in this order.
+    serial: u64,
     pub(super) packer: Packer,
     batch: Batch,
     /// `None` while the disk refuses.
     pub(super) log: Option<Generation>,
     /// A generation is being made for the next checkpoint.
     pub(super) preparing: bool,
+    /// Generations that are being made and were asked for before this one began.
+    pub(super) stale: u32,
     /// Generations before this one whose database has not handed everything to the kernel yet.
     closing: Vec<Generation>,
     pub(super) walk: Option<Walk>,
@@ -110,10 +114,12 @@ impl Writer {
             status,
             options,
             manifest: start.manifest,
+            serial: 0,
             packer: Packer::new(0, Stamp::default(), start.manifest.next),
             batch: Batch::default(),
             log: None,
             preparing: false,
+            stale: 0,
             closing: Vec::new(),
             walk: None,
             older: start.older,
@@ -191,7 +197,7 @@ impl Writer {
             tracing::error!("persistence: {error}; the cache serves on, changes are not written");
         }
         self.log = None;
-        self.preparing = false;
+        self.stale += u32::from(std::mem::take(&mut self.preparing));
         self.closing.clear();
         // What is there besides may have been left by what has failed.
         let there = directory::generations(self.directory.path());
@@ -217,6 +223,7 @@ impl Writer {
 
     /// Begins a generation, and a checkpoint with it. `void`: nothing before it counts any more.
     pub(super) fn begin(&mut self, void: bool) -> io::Result<()> {
+        self.stale += u32::from(std::mem::take(&mut self.preparing));
         let name = self.next_name()?;
         let first = name.first;
         if void && self.log.is_none() {
@@ -282,7 +289,7 @@ impl Writer {
             manifest.base = base;
             manifest.next = manifest.next.max(base);
         })?;
-        self.janitor.supersede(self.manifest, std::mem::take(&mut self.older));
+        self.janitor.supersede(self.manifest, self.serial, std::mem::take(&mut self.older));
         Ok(())
     }
 
@@ -291,7 +298,8 @@ impl Writer {
         let next = self.manifest.next.max(base);
         self.manifest = Manifest { base, next, ..self.manifest };
         self.packer.stamp.base = base;
-        self.janitor.supersede(self.manifest, std::mem::take(&mut self.older));
+        self.serial += 1;
+        self.janitor.supersede(self.manifest, self.serial, std::mem::take(&mut self.older));
     }
 
     fn save(&mut self, change: impl FnOnce(&mut Manifest)) -> io::Result<()> {
@@ -305,7 +313,8 @@ impl Writer {
         manifest.flushed = manifest.flushed.max(self.engine.flushed_version());
         manifest.flush_at = self.flush_at();
         self.disk().check(Operation::Create)?;
-        manifest.save(self.directory.path())?;
+        self.serial += 1;
+        self.directory.save(manifest, self.serial)?;
         self.manifest = manifest;
         self.packer.stamp =
             Stamp { base: manifest.base, flushed: manifest.flushed, versions: manifest.versions };
@@ -473,7 +482,7 @@ impl Writer {
         // The reserve is given back: a clean stop knows the last version.
         let manifest = Manifest { clean: true, versions, ..self.manifest };
         self.disk().check(Operation::Create)?;
-        manifest.save(self.directory.path())
+        self.directory.save(manifest, self.serial + 1)
     }
 }
 
