@@ -92,7 +92,7 @@ impl Writer {
                 }
                 self.base_bytes = *bytes;
                 self.walk = None;
-                self.voided = false;
+                self.owing = false;
                 let base = self.log()?.name().first;
                 self.supersede(base);
                 add_to(&self.status.counters.checkpoints, 1);

@@ -413,6 +413,33 @@ fn marks_that_find_no_room_are_made_up_for() {
     assert_all(&Warm::start(options), &now);
 }
 
+#[test]
+fn a_stop_amid_a_checkpoint_makes_up_for_lost_marks() {
+    let (_folder, mut options) = folder();
+    options.commit_interval = Duration::from_secs(1);
+    let warm = Warm::start(options.clone());
+    let value = [1; 3000];
+    let set_all = |round: u8| {
+        for number in 0..2000_u32 {
+            warm.set(&format!("key{number}"), &[&[round], &value[..]].concat());
+        }
+    };
+    // A checkpoint is under way, of what there was before the last round and its lost marks.
+    for round in 0..3 {
+        set_all(round);
+        warm.commit();
+    }
+    set_all(9);
+    warm.commit();
+    assert!(warm.status().counters.lost_stores.load(Ordering::Relaxed) > 0);
+    warm.stop();
+    let warm = Warm::start(options);
+    for number in 0..2000 {
+        let newest = warm.value(&format!("key{number}")).map(|value| value[0]);
+        assert_eq!(newest, Some(9), "key{number}");
+    }
+}
+
 /// Damages one thing in a directory; what it did.
 fn damage(directory: &Path, random: &mut u64) -> String {
     let mut draw = |below: u64| {

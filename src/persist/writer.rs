@@ -80,8 +80,8 @@ pub(super) struct Writer {
     lost: Lost,
     /// Marks were lost since the walk began.
     pub(super) walk_again: bool,
-    /// What was there before the walk does not count, and the walk is not through.
-    pub(super) voided: bool,
+    /// The walk under way has to be completed before a stop: what it makes up for is not on disk otherwise.
+    pub(super) owing: bool,
     voided_at: Option<Instant>,
     retry_at: Instant,
     retry_in: Duration,
@@ -129,7 +129,7 @@ impl Writer {
             log_bytes: 0,
             base_bytes: 0,
             walk_again: false,
-            voided: false,
+            owing: false,
             voided_at: None,
             retry_at: now,
             retry_in: RETRY.0,
@@ -234,7 +234,7 @@ impl Writer {
         self.enter(log)?;
         if void {
             self.voided_at = Some(Instant::now());
-            self.voided = true;
+            self.owing = true;
             self.supersede_now(first)?;
         } else {
             self.save(|manifest| manifest.next = first)?;
@@ -267,6 +267,8 @@ impl Writer {
         // Everything of a later version is marked after this, so it is in this generation whether walked over or not.
         let since = self.engine.last_version();
         self.walk = Some(Walk::At { cursor: Cursor::default(), since, bytes: 0, stride: 1 });
+        // Until this walk is through, there are changes that nothing on disk has.
+        self.owing |= self.walk_again;
         self.walk_again = false;
         self.log_bytes = 0;
         self.status.counters.generation.store(name.number, Ordering::Relaxed);
@@ -454,10 +456,12 @@ impl Writer {
         if self.log.is_none() || self.marks.lost() != self.lost {
             self.begin(true)?;
         }
-        if self.walk_again && self.walk.is_none() {
+        let complete = self.walk_again || self.owing;
+        if self.walk_again {
+            // A walk that is under way passes over what has changed since it began, marked or not.
             self.begin(false)?;
         }
-        if self.walk_again || self.voided {
+        if complete {
             while matches!(self.walk, Some(Walk::At { .. })) {
                 self.log()?.flush()?;
                 self.write_stretch(STRETCH_MAX_BYTES)?;
