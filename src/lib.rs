@@ -67,7 +67,8 @@
 //!   the conversation lets go of it before it returns.
 //! * Memory is accounted where it is allocated: items by the allocator's real size, the table, drafts, held
 //!   values, connection buffers, and retired items until their epoch has passed. The sum stays within the limit
-//!   by eviction.
+//!   by eviction; while a thread that has lost the processor keeps much garbage from being freed, the others
+//!   stand back for some milliseconds before a batch.
 //! * A client that does not read costs at most one output buffer and one held value: no request is parsed
 //!   while output waits beyond its high-water mark.
 //! * `cas` uniques are 64 bits and grow strictly, whoever writes.
