@@ -5,7 +5,6 @@
 
 use std::env;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -44,18 +43,7 @@ fn ask(address: &str) -> std::io::Result<String> {
         stream.set_write_timeout(Some(STEP_TIME_MAX))?;
         return converse(stream);
     }
-    let mut failure = std::io::ErrorKind::AddrNotAvailable.into();
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, STEP_TIME_MAX) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(STEP_TIME_MAX))?;
-                stream.set_write_timeout(Some(STEP_TIME_MAX))?;
-                return converse(stream);
-            }
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
+    converse(super::connect(address, STEP_TIME_MAX)?)
 }
 
 /// Asks for the version, and reads one line.

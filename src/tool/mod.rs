@@ -9,7 +9,9 @@ mod top;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Runs the tool that the command line's first word names; `None` if it names none, and the program is to serve.
 /// memcached's command line has no words of this kind.
@@ -31,4 +33,20 @@ pub fn run(args: &[impl AsRef<OsStr>]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// Connects to the first of the address's hosts that answers. `limit` bounds this and each reading and writing after it.
+fn connect(address: &str, limit: Duration) -> io::Result<TcpStream> {
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, limit) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(limit))?;
+                stream.set_write_timeout(Some(limit))?;
+                return Ok(stream);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }

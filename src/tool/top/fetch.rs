@@ -1,7 +1,7 @@
 //! Asking a running Volt: for its page of metrics, and for its hot keys.
 
+use crate::tool::connect;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// How long each step may take.
@@ -10,24 +10,9 @@ const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Most bytes of an answer: many times what a page has.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
-fn connect(address: &str) -> io::Result<TcpStream> {
-    let mut failure = io::ErrorKind::AddrNotAvailable.into();
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, STEP_TIME_MAX) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(STEP_TIME_MAX))?;
-                stream.set_write_timeout(Some(STEP_TIME_MAX))?;
-                return Ok(stream);
-            }
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
-}
-
 /// Sends a request and takes all of the answer.
 fn exchange(address: &str, request: &str) -> io::Result<String> {
-    let mut stream = connect(address)?;
+    let mut stream = connect(address, STEP_TIME_MAX)?;
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
