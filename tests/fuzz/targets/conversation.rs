@@ -80,7 +80,7 @@ fn replies(packets: &[&[u8]]) -> Vec<u8> {
             write(&mut output, &mut answered);
             match progress.next {
                 Next::Read | Next::ReadValue => break,
-                Next::Write | Next::Yield => {}
+                Next::Write | Next::Yield | Next::Wait => {}
                 Next::Close(_) => {
                     answered.extend_from_slice(b"(closed)");
                     return answered;
