@@ -3,8 +3,10 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
+use volt::clock::Clock;
 use volt::command::Context;
 use volt::command::admin::hotkeys::HotKeys;
+use volt::engine::{self, Engine};
 use volt::http::metrics;
 use volt::node::{Node, Options};
 use volt::protocol::{Parse, parse};
@@ -36,8 +38,10 @@ fn turns(c: &mut Criterion) {
 }
 
 fn hot_keys(c: &mut Criterion) {
+    let clock = Arc::new(Clock::system());
+    let engine = Engine::new(engine::Options::default(), clock, Arc::default());
     for (name, on) in [("a request, hot keys on", true), ("a request, hot keys off", false)] {
-        let hot_keys = HotKeys::new(on);
+        let hot_keys = HotKeys::new(on, Arc::clone(&engine));
         let recorder = hot_keys.recorder();
         // As many cold keys as make every place change hands.
         let lines: Vec<_> = (0..10_000).map(|key| format!("get memtier-{key}\r\n")).collect();

@@ -8,12 +8,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::Address;
 use support::connection::Connection;
 use support::exposition::{Exposition, Series};
+use support::observed::{self, connect};
 use volt::http;
 use volt::node::{Node, Options};
 use volt::server::{Listen, Port};
@@ -21,34 +22,15 @@ use volt::server::{Listen, Port};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 fn start() -> Node {
-    let mut options = Options::default();
-    options.server.threads = 2;
-    options.server.listen = Listen::parse_list("127.0.0.1").unwrap();
-    options.server.port = Port::Any;
-    options.command.latency = true;
-    options.engine.memory_limit = 4 << 20;
-    options.http.listen = http::Listen::parse("127.0.0.1:0").unwrap();
-    options.http.required = true;
-    Node::start(options).unwrap()
+    Node::start(observed::options(2, None)).unwrap()
 }
 
-fn connect(node: &Node) -> Connection {
-    Connection::open(&Address::Tcp(node.addresses().tcp[0])).unwrap()
-}
-
-/// Sends one request and reads the answer, which ends with the connection.
 fn exchange(address: SocketAddr, request: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
+    observed::exchange(address, request).unwrap()
 }
 
 fn get(address: SocketAddr, path: &str) -> (String, String) {
-    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: volt\r\nConnection: close\r\n\r\n"))
+    observed::get(address, path).unwrap()
 }
 
 fn scrape(node: &Node) -> Exposition {
@@ -423,6 +405,47 @@ fn a_connection_takes_one_request_after_the_other() {
 }
 
 #[test]
+fn connections_that_are_held_open_keep_nobody_out() {
+    let node = start();
+    let address = node.metrics_address().unwrap();
+    let mut scraper = TcpStream::connect(address).unwrap();
+    let mut ask = |path: &str| {
+        write!(scraper, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
+        let mut first = [0; 12];
+        scraper.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        // The rest of a short answer is there with its first bytes.
+        let mut rest = [0; 512];
+        assert!(scraper.read(&mut rest).unwrap() > 0);
+    };
+    ask("/healthz");
+    let silent: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /healthz").unwrap();
+            // Beyond the tick of the clock that tells who has been silent for longest.
+            std::thread::sleep(Duration::from_millis(2));
+            ask("/healthz");
+            stream
+        })
+        .collect();
+    assert_eq!(get(address, "/healthz").1, "ok\n");
+    drop(silent);
+}
+
+#[test]
+fn all_interfaces_are_those_of_ipv6_too() {
+    let mut options = observed::options(1, None);
+    options.http.listen = http::Listen::parse("*:0").unwrap();
+    let node = Node::start(options).unwrap();
+    let port = node.metrics_address().unwrap().port();
+    assert_eq!(get((Ipv4Addr::LOCALHOST, port).into(), "/healthz").1, "ok\n");
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        assert_eq!(get((Ipv6Addr::LOCALHOST, port).into(), "/healthz").1, "ok\n");
+    }
+}
+
+#[test]
 fn a_default_address_that_is_taken_is_done_without_and_a_chosen_one_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -458,7 +481,7 @@ fn an_address_that_is_open_to_the_world_is_announced() {
         assert!(volt.wait().unwrap().success());
         said
     };
-    assert!(said("*:0").contains("metrics are open to whoever reaches 0.0.0.0:"));
+    assert!(said("*:0").contains("metrics are open to whoever reaches "));
     let local = said("127.0.0.1:0");
     assert!(local.contains("metrics: http://127.0.0.1:") && !local.contains("open"), "{local}");
 }

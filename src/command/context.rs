@@ -57,6 +57,7 @@ impl Context {
     ) -> Self {
         let detail =
             Detail::new(options.stat_key_prefix, options.detail_enabled, Arc::clone(&engine));
+        let hot_keys = HotKeys::new(options.hot_keys, Arc::clone(&engine));
         Self {
             engine,
             clock,
@@ -66,7 +67,7 @@ impl Context {
             connections: Arc::new(Connections::default()),
             watch,
             detail,
-            hot_keys: HotKeys::new(options.hot_keys),
+            hot_keys,
             options,
             durability: None,
             control,

@@ -3,6 +3,12 @@
 //! GET and HEAD without a body, one request after the other on a connection. Everything is bounded: connections, the
 //! head of a request, the time it may take to arrive. What is beyond a bound, or no HTTP, is answered with a
 //! status that says so, and the connection is closed.
+//!
+//! A new connection is always served: when there are as many as there may be, the one that has been silent for the
+//! longest makes room. Nobody can keep a health check waiting by holding connections open.
+//!
+//! The page of metrics is made on a thread for that, since some of it is asked of the system, which asks the disk; a
+//! disk that hangs holds up scrapes, not health checks.
 
 use super::metrics;
 use crate::command::Context;
@@ -10,15 +16,19 @@ use std::fmt::Write;
 use std::io;
 use std::net;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-/// Most connections at one time; the next ones wait. A handful of scrapers and health checks is what to expect.
+/// Most connections at one time. A handful of scrapers and health checks is what to expect.
 const CONNECTIONS_MAX: usize = 32;
+
+/// Pages of metrics that are made at one time; whoever wants another waits.
+const PAGES_MAX: usize = 2;
 
 /// Longest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -43,6 +53,8 @@ pub(super) struct Service {
     context: Arc<Context>,
     ready: Arc<AtomicBool>,
     hot_key_names: bool,
+    /// Turns to make a page, one each.
+    pages: Arc<Semaphore>,
 }
 
 /// An answer to a request.
@@ -60,21 +72,32 @@ impl Answer {
 
 impl Service {
     pub fn new(context: Arc<Context>, ready: Arc<AtomicBool>, hot_key_names: bool) -> Self {
-        Self { context, ready, hot_key_names }
+        Self { context, ready, hot_key_names, pages: Arc::new(Semaphore::new(PAGES_MAX)) }
     }
 
-    fn answer(&self, path: &str) -> Answer {
+    async fn answer(self: &Arc<Self>, path: &str) -> Answer {
         match path {
-            "/metrics" => Answer {
-                status: "200 OK",
-                content_type: METRICS,
-                body: metrics::render(&self.context, self.hot_key_names),
-            },
+            "/metrics" => self.page().await,
             "/healthz" => Answer::text("200 OK", "ok\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => Answer::text("200 OK", "ready\n"),
             "/readyz" => Answer::text("503 Service Unavailable", "not ready\n"),
             "/" => Answer::text("200 OK", "Volt: /metrics /healthz /readyz\n"),
             _ => Answer::text("404 Not Found", "there are /metrics, /healthz and /readyz\n"),
+        }
+    }
+
+    async fn page(self: &Arc<Self>) -> Answer {
+        let service = Arc::clone(self);
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.pages).acquire_owned().await.ok();
+        let made = spawn_blocking(move || {
+            let _turn = turn;
+            metrics::render(&service.context, service.hot_key_names)
+        });
+        match made.await {
+            Ok(body) => Answer { status: "200 OK", content_type: METRICS, body },
+            // The process ends by a panic; where it does not, as in tests, the next scrape is tried anew.
+            Err(_) => Answer::text("500 Internal Server Error", "the page could not be made\n"),
         }
     }
 }
@@ -99,39 +122,79 @@ pub(super) async fn run(
         Ok(listener) => listener,
         Err(error) => return tracing::error!("no metrics: {error}"),
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = Connections::default();
     loop {
-        let accepted = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, listener.accept().await)
-        };
         tokio::select! {
             _ = &mut stopped => return,
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let service = Arc::clone(&service);
-                    tokio::spawn(async move {
-                        let _place = place;
-                        // Whoever hangs up needs no answer.
-                        let _ = converse(stream, &service).await;
-                    });
-                }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => connections.serve(stream, Arc::clone(&service)),
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
         }
     }
 }
 
-async fn converse(mut stream: TcpStream, service: &Service) -> io::Result<()> {
+/// The connections that are open, [`CONNECTIONS_MAX`] at most.
+#[derive(Default)]
+struct Connections(Vec<(AbortHandle, Arc<Activity>)>);
+
+impl Connections {
+    /// Serves one more, in place of the one that has been silent for the longest if there is no other room.
+    fn serve(&mut self, stream: TcpStream, service: Arc<Service>) {
+        self.0.retain(|(task, _)| !task.is_finished());
+        if self.0.len() >= CONNECTIONS_MAX {
+            let silent = self.0.iter().enumerate().min_by_key(|(_, (_, activity))| activity.last());
+            if let Some((at, _)) = silent {
+                self.0.swap_remove(at).0.abort();
+            }
+        }
+        let activity = Arc::new(Activity::now());
+        let theirs = Arc::clone(&activity);
+        let task = tokio::spawn(async move {
+            // Whoever hangs up needs no answer.
+            let _ = converse(stream, &service, &theirs).await;
+        });
+        self.0.push((task.abort_handle(), activity));
+    }
+}
+
+/// When a connection was opened, or sent a whole request last: bytes that never become a request are silence.
+struct Activity {
+    opened: Instant,
+    /// Milliseconds from then on.
+    request_ms: AtomicU64,
+}
+
+impl Activity {
+    fn now() -> Self {
+        Self { opened: Instant::now(), request_ms: AtomicU64::new(0) }
+    }
+
+    fn note(&self) {
+        let ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Relaxed: written and read on one thread.
+        self.request_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.opened + Duration::from_millis(self.request_ms.load(Ordering::Relaxed))
+    }
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    service: &Arc<Service>,
+    activity: &Activity,
+) -> io::Result<()> {
     let mut received = Vec::new();
     loop {
         let Some(end) = timeout(REQUEST_TIME_MAX, receive(&mut stream, &mut received)).await??
         else {
             return Ok(());
         };
+        activity.note();
         let (answer, head_only, last) = match parse(&received[..end]) {
-            Ok(request) => (service.answer(request.path), request.head_only, request.last),
+            Ok(request) => (service.answer(request.path).await, request.head_only, request.last),
             Err(refused) => (refused, false, true),
         };
         received.drain(..end);

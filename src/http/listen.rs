@@ -1,8 +1,9 @@
 //! The text of `--metrics-listen`: a host and a port.
 
 use std::fmt;
+use std::fs;
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, ToSocketAddrs};
 
 /// Where the endpoint is when nobody says: the port of the exporter that it replaces.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9150";
@@ -42,12 +43,24 @@ impl Listen {
         Ok(Some(Self { host, port }))
     }
 
-    /// Opens the first of the addresses that can be had.
+    /// Opens the first of the addresses that can be had. All interfaces are one socket, for IPv6 and IPv4 at once.
     pub(super) fn bind(&self) -> io::Result<TcpListener> {
-        let host = self.host.as_deref().unwrap_or("0.0.0.0");
+        let Some(host) = self.host.as_deref() else {
+            return match TcpListener::bind((Ipv6Addr::UNSPECIFIED, self.port)) {
+                Ok(listener) if takes_both() => Ok(listener),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+                // No IPv6 here, or not together with IPv4.
+                _ => TcpListener::bind((Ipv4Addr::UNSPECIFIED, self.port)),
+            };
+        };
         let addresses: Vec<_> = (host, self.port).to_socket_addrs()?.collect();
         TcpListener::bind(&addresses[..])
     }
+}
+
+/// Whether a socket for IPv6 takes IPv4 as well, as it does unless an administrator has it otherwise.
+fn takes_both() -> bool {
+    fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|only| only.trim() == "0")
 }
 
 impl fmt::Display for Listen {

@@ -1,8 +1,8 @@
 //! HTTP for those who watch over Volt: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts things.
 //!
-//! One thread with a small runtime of its own, apart from the workers: it reads their counters as `stats` does and
-//! writes nothing that they read, so a scrape costs them nothing but the processor it runs on. What a page holds is
-//! [`metrics`]' business, how requests are read and answered that of `exchange`.
+//! A thread with a small runtime of its own, and another while a page is made, apart from the workers: they read the
+//! workers' counters as `stats` does and write nothing that workers read, so a scrape costs those nothing but the
+//! processor it runs on. What a page holds is [`metrics`]' business, how requests are read and answered that of `exchange`.
 //!
 //! Nobody is asked for a password, so it listens on the loopback interface unless told otherwise, and a wider address
 //! is announced in the log. The address that nobody chose may be taken, by another Volt or by an exporter: then
@@ -22,8 +22,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+
+/// How long a page under way may hold up a stop.
+const PAGE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What the endpoint is told at start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,11 +92,19 @@ impl Http {
     fn serve(listener: TcpListener, options: &Options, context: Arc<Context>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name("volt-page")
+            .build()?;
         let ready = Arc::new(AtomicBool::new(false));
         let service = Arc::new(Service::new(context, Arc::clone(&ready), options.hot_key_names));
         let (stop, stopped) = oneshot::channel();
-        let main = move || runtime.block_on(exchange::run(listener, service, stopped));
+        let main = move || {
+            runtime.block_on(exchange::run(listener, service, stopped));
+            // A page may wait for a disk that hangs; nobody waits for the page any more.
+            runtime.shutdown_timeout(PAGE_TIME_MAX);
+        };
         let thread = thread::Builder::new().name("volt-http".to_owned()).spawn(main)?;
         announce(address);
         Ok(Self { address, ready, stop: Some(stop), thread: Some(thread) })

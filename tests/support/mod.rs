@@ -9,6 +9,7 @@ pub mod connection;
 pub mod engine;
 pub mod exposition;
 pub mod memcached;
+pub mod observed;
 pub mod random;
 pub mod volt;
 

@@ -3,7 +3,8 @@
 //!
 //! Off, it costs a command one relaxed load. On, each worker counts in a map of its own; the map's mutex is
 //! contended only while `stats detail dump` reads a page of it or `stats reset` empties it. The maps of all workers
-//! together are bounded, and charged to the engine's limit: prefixes that come when they are full are not counted.
+//! together are bounded, and charged to the engine's limit: of commands on prefixes that come when they are full, only
+//! the number is kept.
 
 use crate::command::Output;
 use crate::engine::Engine;
@@ -49,6 +50,8 @@ impl Counts {
 struct Map {
     counts: BTreeMap<Box<[u8]>, Counts>,
     charged: usize,
+    /// Commands on keys whose prefix found no room, since the start.
+    uncounted: u64,
 }
 
 /// What all workers share.
@@ -118,9 +121,15 @@ impl Detail {
     /// Forgets all counts (`stats reset`).
     pub fn clear(&self) {
         for map in lock(&self.maps).iter() {
-            let map = mem::take(&mut *lock(map));
-            self.shared.give_back(map.charged);
+            let mut map = lock(map);
+            map.counts.clear();
+            self.shared.give_back(mem::take(&mut map.charged));
         }
+    }
+
+    /// Commands that were not counted for want of room, since the start.
+    pub fn uncounted(&self) -> u64 {
+        lock(&self.maps).iter().map(|map| lock(map).uncounted).sum()
     }
 
     /// A step of `stats detail dump`, a line a prefix in order of prefix: those that follow `after`, which moves on.
@@ -221,6 +230,8 @@ impl Recorder {
         if self.shared.charge(bytes) {
             map.charged += bytes;
             add(map.counts.entry(prefix.into()).or_default());
+        } else {
+            map.uncounted += 1;
         }
     }
 }
@@ -274,5 +285,20 @@ mod tests {
         detail.enable(false);
         recorder.set(b"foo:1");
         assert_eq!(dump(&detail), "PREFIX foo get 0 hit 0 set 1 del 0\r\nEND\r\n");
+    }
+
+    #[test]
+    fn commands_on_prefixes_that_find_no_room_are_told() {
+        let detail = self::detail(true);
+        let recorder = detail.recorder();
+        let room = detail.shared.charged_max / (ENTRY_BYTES + 6);
+        for prefix in 0..room + 10 {
+            recorder.set(format!("{prefix:06}:1").as_bytes());
+        }
+        recorder.get(b"000000:2", true);
+        assert_eq!(detail.uncounted(), 10);
+        detail.clear();
+        recorder.set(b"new:1");
+        assert_eq!((detail.uncounted(), detail.page(None).len()), (10, 1));
     }
 }

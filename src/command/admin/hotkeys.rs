@@ -6,14 +6,15 @@
 //! One access in [`SAMPLE`] is looked at, at random, and counts are halved now and then, so that yesterday's hot keys
 //! make room for today's.
 //!
-//! Off, it costs a command one relaxed load. On, each worker counts in a sketch of its own, whose mutex is contended only
-//! while somebody looks at it.
+//! Off, it costs a command one relaxed load and no memory. On, each worker counts in a sketch of its own, whose mutex is
+//! contended only while somebody looks at it, and whose memory is charged to the engine's limit.
 
 use crate::command::Output;
+use crate::engine::Engine;
 use crate::protocol::Request;
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,9 @@ const SAMPLE: u32 = 8;
 /// Counted accesses of a worker after which all counts are halved: at 100,000 requests a second every five seconds
 /// or so.
 const HALVE_AFTER: u64 = 1 << 16;
+
+/// Bytes of a place beside its key: the place, its hash, and what the allocator rounds a key up by.
+const PLACE_BYTES: usize = size_of::<Place>() + size_of::<u64>() + 16;
 
 /// Keys that `stats hotkeys` shows.
 const SHOWN: usize = 20;
@@ -44,38 +48,43 @@ pub struct HotKey {
     pub share: f64,
 }
 
-/// The sketches of all workers.
-#[derive(Debug)]
-pub struct HotKeys {
-    enabled: Arc<AtomicBool>,
-    sketches: Mutex<Vec<Arc<Mutex<Sketch>>>>,
+/// What all workers share.
+struct Shared {
+    enabled: AtomicBool,
     hasher: RandomState,
+    /// Charged for the sketches.
+    engine: Arc<Engine>,
+}
+
+/// The sketches of all workers.
+pub struct HotKeys {
+    shared: Arc<Shared>,
+    sketches: Mutex<Vec<Arc<Mutex<Sketch>>>>,
 }
 
 impl HotKeys {
-    /// Nothing counted yet.
+    /// Nothing counted yet; `engine` is charged for the memory.
     #[must_use]
-    pub fn new(enabled: bool) -> Self {
-        Self {
-            enabled: Arc::new(AtomicBool::new(enabled)),
-            sketches: Mutex::default(),
-            hasher: RandomState::new(),
-        }
+    pub fn new(enabled: bool, engine: Arc<Engine>) -> Self {
+        let shared =
+            Shared { enabled: AtomicBool::new(enabled), hasher: RandomState::new(), engine };
+        Self { shared: Arc::new(shared), sketches: Mutex::default() }
     }
 
     /// Whether accesses are counted.
     pub fn enabled(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed)
+        self.shared.enabled.load(Ordering::Relaxed)
     }
 
-    /// `stats hotkeys on` and `off`. Turning it on starts from nothing.
+    /// `stats hotkeys on` and `off`. Turning it on starts from nothing, turning it off gives the memory back.
     pub fn enable(&self, on: bool) {
-        if on {
-            for sketch in lock(&self.sketches).iter() {
-                *lock(sketch) = Sketch::default();
-            }
+        self.shared.enabled.store(on, Ordering::Relaxed);
+        for sketch in lock(&self.sketches).iter() {
+            // Under the lock that counting needs, too: whoever counts after this finds that it is off.
+            let mut sketch = lock(sketch);
+            self.shared.engine.charge_buffers(-sketch.charged.cast_signed());
+            *sketch = Sketch::default();
         }
-        self.enabled.store(on, Ordering::Relaxed);
     }
 
     /// A worker's side of it.
@@ -83,9 +92,8 @@ impl HotKeys {
         let sketch = Arc::<Mutex<Sketch>>::default();
         lock(&self.sketches).push(Arc::clone(&sketch));
         Recorder {
-            enabled: Arc::clone(&self.enabled),
+            shared: Arc::clone(&self.shared),
             sketch,
-            hasher: self.hasher.clone(),
             // Any odd number will do: it only has to hit no rhythm of the clients.
             random: Cell::new(0x9e37_79b9),
         }
@@ -132,6 +140,12 @@ impl HotKeys {
     }
 }
 
+impl fmt::Debug for HotKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HotKeys").field("enabled", &self.enabled()).finish_non_exhaustive()
+    }
+}
+
 /// A key in printable characters without a space.
 #[must_use]
 pub fn percent_encoded(key: &[u8]) -> String {
@@ -148,11 +162,9 @@ pub fn percent_encoded(key: &[u8]) -> String {
 }
 
 /// One worker's side.
-#[derive(Debug)]
 pub struct Recorder {
-    enabled: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     sketch: Arc<Mutex<Sketch>>,
-    hasher: RandomState,
     random: Cell<u32>,
 }
 
@@ -160,7 +172,7 @@ impl Recorder {
     /// Whether there is anything to be done with keys.
     #[inline]
     pub fn is_on(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed)
+        self.shared.enabled.load(Ordering::Relaxed)
     }
 
     /// Looks at the keys of a request.
@@ -189,7 +201,15 @@ impl Recorder {
         self.random.set(random);
         // The high bits are the random ones.
         if random >> (u32::BITS - SAMPLE.trailing_zeros()) == 0 && !key.is_empty() {
-            lock(&self.sketch).count(key, self.hasher.hash_one(key));
+            let hash = self.shared.hasher.hash_one(key);
+            let mut sketch = lock(&self.sketch);
+            // It may have been turned off since, and the sketch emptied.
+            if self.is_on() {
+                let grown = sketch.count(key, hash);
+                if grown != 0 {
+                    self.shared.engine.charge_buffers(grown);
+                }
+            }
         }
     }
 }
@@ -210,15 +230,20 @@ struct Sketch {
     places: Vec<Place>,
     /// Accesses counted.
     total: u64,
+    /// Bytes of the places.
+    charged: usize,
 }
 
 impl Sketch {
-    fn count(&mut self, key: &[u8], hash: u64) {
+    /// Counts an access; by how many bytes the sketch has grown, or shrunk.
+    fn count(&mut self, key: &[u8], hash: u64) -> isize {
+        let before = self.charged;
         self.total += 1;
         let found = self.hashes.iter().position(|known| *known == hash);
         match found.filter(|at| *self.places[*at].key == *key) {
             Some(at) => self.places[at].count += 1,
             None if self.places.len() < PLACES => {
+                self.charged += PLACE_BYTES + key.len();
                 self.hashes.push(hash);
                 self.places.push(Place { key: key.into(), count: 1, error: 0 });
             }
@@ -227,11 +252,13 @@ impl Sketch {
         if self.total >= HALVE_AFTER {
             self.halve();
         }
+        self.charged.cast_signed() - before.cast_signed()
     }
 
     fn replace_the_coldest(&mut self, key: &[u8], hash: u64) {
         let coldest = self.places.iter().enumerate().min_by_key(|(_, place)| place.count);
-        if let Some((at, &Place { count, .. })) = coldest {
+        if let Some((at, &Place { count, key: ref cold, .. })) = coldest {
+            self.charged = self.charged + key.len() - cold.len();
             self.hashes[at] = hash;
             self.places[at] = Place { key: key.into(), count: count + 1, error: count };
         }
@@ -253,6 +280,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::engine;
+
+    fn engine() -> Arc<Engine> {
+        Engine::new(engine::Options::default(), Arc::new(Clock::manual()), Arc::default())
+    }
 
     /// So many accesses through a recorder, of which one in `hot` is to the same key.
     fn keys_after(recorders: &[Recorder], accesses: u32, hot: u32) {
@@ -267,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_hot_key_is_found_among_many_cold_ones_with_its_share() {
-        let hot_keys = HotKeys::new(true);
+        let hot_keys = HotKeys::new(true, engine());
         let recorders = [hot_keys.recorder(), hot_keys.recorder()];
         keys_after(&recorders, 400_000, 20);
         let top = hot_keys.top(1);
@@ -278,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_was_hot_long_ago_makes_room() {
-        let hot_keys = HotKeys::new(true);
+        let hot_keys = HotKeys::new(true, engine());
         let recorder = [hot_keys.recorder()];
         keys_after(&recorder, 500_000, 2);
         for access in 0..4_000_000 {
@@ -291,7 +324,7 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_while_off_and_turning_on_starts_anew() {
-        let hot_keys = HotKeys::new(false);
+        let hot_keys = HotKeys::new(false, engine());
         let recorder = hot_keys.recorder();
         let see = || {
             for _ in 0..100 {
@@ -311,6 +344,25 @@ mod tests {
         assert!(keys.len() == 2 && keys.contains(&b"b"[..].into()), "{keys:?}");
         hot_keys.enable(true);
         assert_eq!(hot_keys.top(10), []);
+    }
+
+    #[test]
+    fn memory_is_charged_as_long_as_it_is_held() {
+        let engine = engine();
+        let before = engine.stats().buffer_bytes;
+        let hot_keys = HotKeys::new(true, Arc::clone(&engine));
+        let recorders = [hot_keys.recorder(), hot_keys.recorder()];
+        keys_after(&recorders, 100_000, 20);
+        let held = || {
+            let sketches = lock(&hot_keys.sketches);
+            let bytes = |place: &Place| PLACE_BYTES + place.key.len();
+            sketches.iter().map(|s| lock(s).places.iter().map(bytes).sum::<usize>()).sum::<usize>()
+        };
+        assert!(held() > 2 * PLACES * PLACE_BYTES, "{}", held());
+        assert_eq!(engine.stats().buffer_bytes - before, held() as u64);
+        hot_keys.enable(false);
+        keys_after(&recorders, 1000, 2);
+        assert_eq!((held(), engine.stats().buffer_bytes), (0, before));
     }
 
     #[test]
