@@ -13,7 +13,7 @@ use crate::command::auth::Credentials;
 use crate::command::context::{Context, Control, Durability, Figures};
 use crate::command::watch::{Distributor, Evictions, Hub};
 use crate::config::logging::Verbosity;
-use crate::engine::{self, Engine, Handle};
+use crate::engine::{self, Engine, Handle, Marks};
 use crate::http::{self, Http};
 use crate::persist::{self, Persist};
 use crate::server::signals::{Request, Signals};
@@ -111,7 +111,9 @@ impl Node {
             Arc::clone(&hub),
             control,
         );
-        let context = Arc::new(context.with_durability(persist.as_ref().map(OnDisk::of)));
+        let context = Arc::new(
+            context.with_durability(persist.as_ref().map(|persist| OnDisk::of(persist, &engine))),
+        );
         engine.set_observer(Arc::new(Evictions::new(&context)));
         let watch = WatchThread::start(hub, distributor)?;
         let keeper = Keeper::start(engine)?;
@@ -194,13 +196,14 @@ impl fmt::Debug for Node {
 /// The copy on disk, as commands see it.
 struct OnDisk {
     status: Arc<persist::Status>,
+    marks: Arc<Marks>,
     disk_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl OnDisk {
-    fn of(persist: &Persist) -> Arc<dyn Durability> {
-        let status = Arc::clone(persist.status());
-        Arc::new(Self { status, disk_bytes: Box::new(persist.disk_meter()) })
+    fn of(persist: &Persist, engine: &Engine) -> Arc<dyn Durability> {
+        let (status, marks) = (Arc::clone(persist.status()), engine.mark_changes());
+        Arc::new(Self { status, marks, disk_bytes: Box::new(persist.disk_meter()) })
     }
 }
 
@@ -217,6 +220,10 @@ impl Durability for OnDisk {
 
     fn figures(&self, sink: &mut Figures<'_>) {
         sink("persist_state", &self.status.state().name());
+        sink("persist_lag_us", &self.status.lag().as_micros());
+        let waiting = self.marks.waiting();
+        sink("persist_queue_changes", &waiting.marks);
+        sink("persist_queue_share", &format_args!("{:.4}", waiting.fullest));
         sink("persist_disk_bytes", &(self.disk_bytes)());
         for (name, value) in self.status.counters.all() {
             sink(name, &value);

@@ -14,7 +14,7 @@
 
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use std::cell::OnceCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Words of 8 bytes in a ring, a power of two: 2 MiB, some 60,000 keys of 20 bytes.
 const RING_WORDS: usize = if cfg!(test) { 2048 } else { 256 * 1024 };
@@ -40,6 +40,15 @@ pub struct Lost {
     pub removals: u64,
 }
 
+/// Marks that nobody has read yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Waiting {
+    /// How many.
+    pub marks: u64,
+    /// How full the fullest ring is, 0 to 1. From three quarters on stores are lost.
+    pub fullest: f64,
+}
+
 /// The rings of all threads that change one engine.
 #[derive(Default)]
 pub struct Marks {
@@ -53,7 +62,7 @@ impl Marks {
     /// A ring for one thread.
     fn join(&self) -> Arc<Ring> {
         let ring = Arc::new(Ring::new());
-        self.rings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&ring));
+        self.lock().push(Arc::clone(&ring));
         ring
     }
 
@@ -76,15 +85,34 @@ impl Marks {
         }
     }
 
+    /// What waits to be read, about.
+    pub fn waiting(&self) -> Waiting {
+        let mut waiting = Waiting::default();
+        for ring in self.lock().iter() {
+            let (marks, share) = ring.waiting();
+            waiting.marks += marks;
+            waiting.fullest = waiting.fullest.max(share);
+        }
+        waiting
+    }
+
     /// Takes every key that was marked before this call, repetitions included. To be called by one thread at a time.
     pub fn drain(&self, take: &mut dyn FnMut(&[u8])) {
-        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        rings.retain(|ring| {
-            // Asked before the ring is emptied: nobody can mark after the last writer has gone.
-            let in_use = Arc::strong_count(ring) > 1;
+        // Not emptied under the lock: it may take milliseconds, and who marks for the first time has to join.
+        let rings = self.lock().clone();
+        for ring in &rings {
+            // Asked before the ring is emptied: nobody can mark after the last writer has gone. The others are the
+            // list and its copy.
+            let in_use = Arc::strong_count(ring) > 2;
             ring.drain(take);
-            in_use
-        });
+            if !in_use {
+                self.lock().retain(|listed| !Arc::ptr_eq(listed, ring));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Ring>>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,22 +142,37 @@ impl Marker {
 /// One thread's marks: keys in words of 8 bytes, each behind a word with its length.
 struct Ring {
     words: Box<[AtomicU64]>,
-    /// Words written since the start; the writer's.
-    tail: Apart,
-    /// Words read since the start; the reader's.
-    head: Apart,
+    /// What was written since the start; the writer's.
+    tail: End,
+    /// What was read since the start; the reader's.
+    head: End,
 }
 
-/// A count on cache lines of its own: writer and reader must not share one.
+/// How far one side has come, on cache lines of its own: writer and reader must not share one.
 #[repr(align(128))]
-struct Apart(AtomicUsize);
+struct End {
+    words: AtomicUsize,
+    /// The same in marks, for those who watch.
+    marks: AtomicU64,
+}
+
+impl End {
+    fn new() -> Self {
+        Self { words: AtomicUsize::new(0), marks: AtomicU64::new(0) }
+    }
+
+    /// Counts so many more marks; its own side alone does.
+    fn count(&self, marks: u64) {
+        self.marks.store(self.marks.load(Ordering::Relaxed).wrapping_add(marks), Ordering::Relaxed);
+    }
+}
 
 impl Ring {
     fn new() -> Self {
         Self {
             words: (0..RING_WORDS).map(|_| AtomicU64::new(0)).collect(),
-            tail: Apart(AtomicUsize::new(0)),
-            head: Apart(AtomicUsize::new(0)),
+            tail: End::new(),
+            head: End::new(),
         }
     }
 
@@ -139,10 +182,10 @@ impl Ring {
         let words = &*self.words;
         let mask = words.len() - 1;
         // Relaxed: only this thread writes it.
-        let tail = self.tail.0.load(Ordering::Relaxed);
+        let tail = self.tail.words.load(Ordering::Relaxed);
         let need = 1 + key.len().div_ceil(8);
         // Acquire: what the reader has read is free to be written over.
-        let used = tail.wrapping_sub(self.head.0.load(Ordering::Acquire));
+        let used = tail.wrapping_sub(self.head.words.load(Ordering::Acquire));
         let room = match change {
             Change::Stored => words.len() - words.len() / REMOVALS_SHARE,
             Change::Removed => words.len(),
@@ -166,19 +209,32 @@ impl Ring {
             last[..rest.len()].copy_from_slice(rest);
             put(u64::from_le_bytes(last));
         }
+        self.tail.count(1);
         // Release: the change itself and the words above, before the reader looks the key up.
-        self.tail.0.store(at, Ordering::Release);
+        self.tail.words.store(at, Ordering::Release);
         true
+    }
+
+    /// Marks that were not read yet, and the share of the ring that they take; from any thread, so about.
+    fn waiting(&self) -> (u64, f64) {
+        // The reader's side first: it is never ahead.
+        let (read, head) =
+            (self.head.marks.load(Ordering::Relaxed), self.head.words.load(Ordering::Acquire));
+        let (written, tail) =
+            (self.tail.marks.load(Ordering::Relaxed), self.tail.words.load(Ordering::Relaxed));
+        let share = tail.wrapping_sub(head) as f64 / self.words.len() as f64;
+        (written.saturating_sub(read), share.min(1.0))
     }
 
     fn drain(&self, take: &mut dyn FnMut(&[u8])) {
         let mask = self.words.len() - 1;
         let word = |at: usize| self.words[at & mask].load(Ordering::Relaxed);
         // Relaxed: only the reader writes it.
-        let mut head = self.head.0.load(Ordering::Relaxed);
+        let mut head = self.head.words.load(Ordering::Relaxed);
         // Acquire: the words before it, and the changes they stand for.
-        let tail = self.tail.0.load(Ordering::Acquire);
+        let tail = self.tail.words.load(Ordering::Acquire);
         let mut key = [0; 256];
+        let mut marks = 0;
         while head != tail {
             let len = (word(head) as usize).min(key.len());
             for (index, chunk) in key[..len.next_multiple_of(8)].chunks_mut(8).enumerate() {
@@ -186,9 +242,11 @@ impl Ring {
             }
             take(&key[..len]);
             head = head.wrapping_add(1 + len.div_ceil(8));
+            marks += 1;
         }
+        self.head.count(marks);
         // Release: the words have been read.
-        self.head.0.store(head, Ordering::Release);
+        self.head.words.store(head, Ordering::Release);
     }
 }
 
@@ -223,11 +281,14 @@ mod tests {
         }
         let kept = RING_WORDS / 2 - RING_WORDS / 8;
         assert_eq!(marks.lost(), Lost { stores: (RING_WORDS - kept) as u64, removals: 0 });
+        assert_eq!(marks.waiting(), Waiting { marks: kept as u64, fullest: 0.75 });
         for number in 0..RING_WORDS as u64 {
             marker.note(&number.to_le_bytes(), Change::Removed);
         }
         assert_eq!(marks.lost().removals, (RING_WORDS - RING_WORDS / 8) as u64);
+        assert_eq!(marks.waiting(), Waiting { marks: RING_WORDS as u64 / 2, fullest: 1.0 });
         assert_eq!(drained(&marks).len(), RING_WORDS / 2);
+        assert_eq!(marks.waiting(), Waiting::default());
     }
 
     #[test]

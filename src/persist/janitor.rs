@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A job.
 enum Job {
@@ -39,6 +39,8 @@ pub struct Janitor {
     done: Arc<Done>,
     /// Syncs that were asked for.
     asked: u64,
+    /// When the oldest of those that have not ended was.
+    waiting_since: Instant,
     /// Failures that were reported.
     reported: u64,
 }
@@ -56,11 +58,22 @@ impl Janitor {
         let thread = std::thread::Builder::new()
             .name(thread_name("disk"))
             .spawn(move || work(&directory, &disk, &received, &send, &theirs))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), created, done, asked: 0, reported: 0 })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            created,
+            done,
+            asked: 0,
+            waiting_since: Instant::now(),
+            reported: 0,
+        })
     }
 
     /// Asks for a sync; the number to wait for.
     pub fn sync(&mut self, syncers: Vec<Syncer>) -> u64 {
+        if self.is_idle() {
+            self.waiting_since = Instant::now();
+        }
         self.give(Job::Sync(syncers));
         self.asked += 1;
         self.asked
@@ -82,9 +95,13 @@ impl Janitor {
         std::mem::replace(&mut self.reported, failures) != failures
     }
 
-    /// How long the last sync took, in microseconds.
+    /// How long the last sync took, or takes so far, in microseconds.
     pub fn sync_us(&self) -> u64 {
-        self.done.sync_us.load(Ordering::Relaxed)
+        let last = self.done.sync_us.load(Ordering::Relaxed);
+        match self.is_idle() {
+            true => last,
+            false => last.max(micros(self.waiting_since.elapsed())),
+        }
     }
 
     /// Asks for a manifest to be saved, and then for generations to go; those that are damaged are set aside.
@@ -120,6 +137,10 @@ impl Drop for Janitor {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn work(
     directory: &Directory,
     disk: &Disk,
@@ -132,8 +153,7 @@ fn work(
             Job::Sync(syncers) => {
                 let begun = Instant::now();
                 let failed = syncers.iter().any(|syncer| syncer.sync().is_err());
-                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                done.sync_us.store(took, Ordering::Relaxed);
+                done.sync_us.store(micros(begun.elapsed()), Ordering::Relaxed);
                 done.failures.fetch_add(u64::from(failed), Ordering::Release);
                 // Release: after the failure.
                 done.syncs.fetch_add(1, Ordering::Release);

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 /// How persistence is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct Counters {
     pub lost_removals: AtomicU64,
     /// Number of the generation that is written to.
     pub generation: AtomicU64,
-    /// How long the last wait for the disk took, in microseconds.
+    /// How long the last wait for the disk took, or takes so far, in microseconds.
     pub sync_us: AtomicU64,
     /// How long the longest cycle took, in microseconds.
     pub longest_cycle_us: AtomicU64,
@@ -93,6 +94,10 @@ pub struct Status {
     begun: AtomicU64,
     /// The last cycle whose changes a kill does not lose any more.
     committed: AtomicU64,
+    opened: Instant,
+    /// When the cycle under way began, and when that last one did, in microseconds since it was opened.
+    begun_us: AtomicU64,
+    safe_us: AtomicU64,
     stop: AtomicBool,
     writer: OnceLock<Thread>,
     /// What is counted.
@@ -105,6 +110,9 @@ impl Default for Status {
             state: AtomicU8::new(State::Loading as u8),
             begun: AtomicU64::new(0),
             committed: AtomicU64::new(0),
+            opened: Instant::now(),
+            begun_us: AtomicU64::new(0),
+            safe_us: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             writer: OnceLock::new(),
             counters: Counters::default(),
@@ -147,11 +155,25 @@ impl Status {
         }
     }
 
+    /// How far back a change may lie that a kill would lose: whatever is older, it would not.
+    pub fn lag(&self) -> Duration {
+        let safe = Duration::from_micros(self.safe_us.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(safe)
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn begin(&self) -> u64 {
+        // Before the cycle looks at what there is to do.
+        self.begun_us.store(self.now_us(), Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     pub(super) fn commit(&self, cycle: u64) {
+        // Relaxed: only the writer begins and commits, and whoever watches reads one number.
+        self.safe_us.store(self.begun_us.load(Ordering::Relaxed), Ordering::Relaxed);
         self.committed.store(cycle, Ordering::SeqCst);
     }
 
@@ -166,5 +188,26 @@ impl Status {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+
+    #[test]
+    fn the_lag_is_the_time_since_the_last_committed_cycle_began() {
+        let (status, step) = (Status::default(), Duration::from_millis(20));
+        sleep(step);
+        assert!(status.lag() >= step, "nothing was ever committed");
+        let begun = Instant::now();
+        let cycle = status.begin();
+        sleep(step);
+        status.commit(cycle);
+        assert!(status.lag() >= step && status.lag() <= begun.elapsed() + Duration::from_micros(1));
+        status.begin();
+        sleep(step);
+        assert!(status.lag() >= 2 * step, "a cycle that is not committed changes nothing");
     }
 }

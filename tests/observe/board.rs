@@ -2,6 +2,7 @@
 //! linter for boards checks, and that nothing names a metric that there is not.
 
 use crate::support::exposition::Exposition;
+use crate::support::observed::{connect, get};
 use crate::{node, text, top};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -69,9 +70,8 @@ fn names_are_found_in_queries() {
 #[test]
 fn every_metric_of_a_panel_or_an_alert_is_in_a_scrape() {
     let node = node::start();
-    node::use_it(&mut node::connect(&node), 1);
-    let (ok, page) = node::get(node.metrics_address().unwrap(), "/metrics").unwrap();
-    assert!(ok);
+    node::use_it(&mut connect(&node), 1);
+    let (_, page) = get(node.metrics_address().unwrap(), "/metrics").unwrap();
     let page = Exposition::parse(&page);
     let names: BTreeSet<_> = page.values.keys().map(|series| series.name.as_str()).collect();
     let mut asked = 0;

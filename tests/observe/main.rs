@@ -10,6 +10,7 @@ mod support;
 
 mod board;
 mod node;
+mod persisted;
 mod prometheus;
 
 use std::fs;

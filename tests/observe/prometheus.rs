@@ -2,6 +2,7 @@
 //! are those that were counted.
 
 use crate::board::{boards, panels, queries};
+use crate::support::observed::{connect, get};
 use crate::{node, text, top};
 use serde_json::Value;
 use std::net::{SocketAddr, TcpListener};
@@ -49,11 +50,11 @@ impl Prometheus {
     /// Asks; `None` while it does not answer yet.
     fn ask(&self, query: &str) -> Option<Vec<Value>> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let (ok, body) = node::get(self.address, &format!("/api/v1/query?query={query}")).ok()?;
+        let (head, body) = get(self.address, &format!("/api/v1/query?query={query}")).ok()?;
         if body == "Service Unavailable" {
             return None;
         }
-        assert!(ok, "{body}");
+        assert!(head.contains(" 200 "), "{body}");
         let answer: Value = serde_json::from_str(&body).unwrap();
         Some(answer["data"]["result"].as_array().unwrap().clone())
     }
@@ -115,8 +116,8 @@ fn promtool_accepts_the_configuration_the_alerts_and_their_tests() {
 #[ignore = "needs Debian's package prometheus"]
 fn promtool_finds_nothing_on_the_page_but_the_exporters_own_names() {
     let node = node::start();
-    node::use_it(&mut node::connect(&node), 1);
-    let (_, page) = node::get(node.metrics_address().unwrap(), "/metrics").unwrap();
+    node::use_it(&mut connect(&node), 1);
+    let (_, page) = get(node.metrics_address().unwrap(), "/metrics").unwrap();
     let output = promtool(&["check", "metrics"], &top(""), &page);
     let said = String::from_utf8(output.stderr).unwrap();
     let ours: Vec<_> = said.lines().filter(|line| !line.starts_with("memcached_")).collect();
@@ -129,7 +130,7 @@ fn promtool_finds_nothing_on_the_page_but_the_exporters_own_names() {
 fn every_panel_has_data_and_the_values_are_those_that_were_counted() {
     let node = node::start();
     let prometheus = Prometheus::over(node.metrics_address().unwrap());
-    let mut connection = node::connect(&node);
+    let mut connection = connect(&node);
     let mut rounds = 0;
     // Load, until there are several scrapes of it.
     prometheus.wait("count_over_time(memcached_up[30s])", |scrapes| {

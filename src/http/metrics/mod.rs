@@ -7,6 +7,8 @@
 mod hotkeys;
 mod memcached;
 mod page;
+mod persist;
+mod removals;
 mod volt;
 
 use crate::command::Context;
@@ -22,6 +24,8 @@ pub fn render(context: &Context, hot_key_names: bool) -> String {
     let snapshot = Snapshot::lifetime(context);
     memcached::write(&snapshot, &mut page);
     volt::write(&snapshot, &mut page);
+    removals::write(&snapshot, &mut page);
+    persist::write(context, &mut page);
     hotkeys::write(&context.hot_keys, hot_key_names, &mut page);
     page.gauge(
         "volt_scrape_duration_seconds",

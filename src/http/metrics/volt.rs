@@ -13,7 +13,6 @@ pub(super) fn write(snapshot: &Snapshot<'_>, page: &mut Page) {
     build(snapshot, page);
     requests(snapshot, page);
     memory(snapshot, page);
-    removals(snapshot, page);
     connections(snapshot, page);
     let clock = &snapshot.context.clock;
     let started = clock.unix() - i64::from(clock.uptime());
@@ -58,6 +57,9 @@ fn requests(snapshot: &Snapshot<'_>, page: &mut Page) {
     let help = "Logins tried.";
     page.counter("volt_auth_attempts_total", help, &[], totals.auth_cmds);
     page.counter("volt_auth_failures_total", "Logins failed.", &[], totals.auth_errors);
+    let help = "Commands that stats detail did not count, since its memory was full.";
+    let uncounted = snapshot.context.detail.uncounted();
+    page.counter("volt_detail_uncounted_commands_total", help, &[], uncounted);
 }
 
 fn memory(snapshot: &Snapshot<'_>, page: &mut Page) {
@@ -75,27 +77,6 @@ fn memory(snapshot: &Snapshot<'_>, page: &mut Page) {
     page.gauge("volt_table_buckets", "Buckets of the hash table.", &[], buckets);
     let load = engine.items as f64 / buckets;
     page.gauge("volt_table_load_factor", "Items for each bucket of the hash table.", &[], load);
-}
-
-fn removals(snapshot: &Snapshot<'_>, page: &mut Page) {
-    let (totals, engine) = (&snapshot.totals, &snapshot.engine);
-    let help = "Items that left without being asked to: evicted to make room, expired, or flushed.";
-    let expired = totals.reclaimed.saturating_sub(totals.reclaimed_flushed);
-    for (reason, items) in
-        [("evicted", totals.evictions), ("expired", expired), ("flushed", totals.reclaimed_flushed)]
-    {
-        page.counter("volt_items_removed_total", help, &[("reason", reason)], items);
-    }
-    let help = "Items that were evicted or expired without ever having been fetched.";
-    for (reason, items) in
-        [("evicted", totals.evicted_unfetched), ("expired", totals.expired_unfetched)]
-    {
-        page.counter("volt_items_removed_unfetched_total", help, &[("reason", reason)], items);
-    }
-    let help = "Items looked at in search of one to evict.";
-    page.counter("volt_eviction_candidates_total", help, &[], totals.eviction_candidates);
-    let help = "How long the item that was evicted last had not been used.";
-    page.gauge("volt_eviction_age_seconds", help, &[], f64::from(engine.eviction_age));
 }
 
 fn connections(snapshot: &Snapshot<'_>, page: &mut Page) {
