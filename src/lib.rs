@@ -79,7 +79,7 @@
 //!
 //! `main.rs`, `node.rs`, then a get in six files: `server/connection.rs`, `command/conversation.rs`,
 //! `protocol/mod.rs`, `command/retrieval.rs`, `engine/session.rs`, `engine/table/mod.rs`; then
-//! `engine/item.rs` (the bytes of an item), `engine/reclaim.rs` and `engine/evict/mod.rs`.
+//! `engine/item/mod.rs` (the bytes of an item), `engine/reclaim.rs` and `engine/evict/mod.rs`.
 
 pub mod clock;
 pub mod command;

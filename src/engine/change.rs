@@ -72,8 +72,8 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// Replaces a frozen copy by one that can be touched, unless somebody else has replaced it. Whoever froze it may have
-    /// given up since (for want of memory), so it is not waited for.
+    /// Replaces a copy that is frozen or has no room for a deadline by one that can be touched, unless somebody else has
+    /// replaced it. Whoever froze it may have given up since (for want of memory), so it is not waited for.
     ///
     /// Clients cannot tell the new copy from the old one: it shows the same cas unique. It may exceed the memory
     /// limit for as long as the old one is garbage, because a touch is not to fail for want of memory.
@@ -82,9 +82,10 @@ impl<'h> Session<'h> {
     /// The system has no memory.
     pub(super) fn thaw(&self, key: Key<'_>) -> Result<(), Refusal> {
         let spot = self.engine().table.search(key.hash, key.bytes, self);
-        let Some(old) = self.live(&spot).filter(|old| old.frozen()) else { return Ok(()) };
+        let untouchable = |old: &View<'_>| old.frozen() || !old.timed();
+        let Some(old) = self.live(&spot).filter(untouchable) else { return Ok(()) };
         let cas = if old.no_cas() { old.explicit_cas() } else { Some(self.item(old).cas()) };
-        let mut copy = self.draft_anyway(key, old.value_len(), old.flags(), cas)?;
+        let mut copy = self.draft_anyway(key, old.value_len(), old.flags(), cas, true)?;
         copy.fill(old.value());
         copy.take_over(old);
         // If it fails, somebody else has come first, and the caller looks again.
@@ -107,15 +108,17 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// A draft with the key and flags of `old`, for a value of another length, and nothing in it yet.
+    /// A draft for `key` with the flags of `old`, for a value of another length, and nothing in it yet. There is room for a
+    /// deadline if `old` has it, or `timed`.
     fn blank_copy(
         &self,
+        key: Key<'_>,
         old: View<'_>,
         value_len: usize,
         cas: Option<u64>,
+        timed: bool,
     ) -> Result<Draft, Refusal> {
-        let key = Key { bytes: old.key(), hash: self.engine().table.hash(old.key()) };
-        self.draft_shaped(key, value_len, old.flags(), cas, 0)
+        self.draft_shaped(key, value_len, old.flags(), cas, timed || old.timed())
     }
 
     /// The present value and the draft's, one behind the other.
@@ -126,7 +129,8 @@ impl<'h> Session<'h> {
         mode: StoreMode,
     ) -> Result<Draft, Refusal> {
         let len = old.value_len() + draft.value_len();
-        let mut joined = self.blank_copy(old, len, draft.view().explicit_cas())?;
+        let key = Key { bytes: old.key(), hash: draft.hash() };
+        let mut joined = self.blank_copy(key, old, len, draft.view().explicit_cas(), false)?;
         let (first, second) = match mode {
             StoreMode::Prepend { .. } => (draft.value(), old.value()),
             _ => (old.value(), draft.value()),
@@ -157,7 +161,8 @@ impl<'h> Session<'h> {
             let mut digits = itoa::Buffer::new();
             let digits = digits.format(value).as_bytes();
             let len = digits.len().max(old.value_len());
-            let Ok(mut draft) = self.blank_copy(old, len, arith.set_cas) else {
+            let timed = arith.exptime.is_some();
+            let Ok(mut draft) = self.blank_copy(key, old, len, arith.set_cas, timed) else {
                 return ArithResult::OutOfMemory;
             };
             draft.fill(digits);
@@ -206,7 +211,8 @@ impl<'h> Session<'h> {
         if how.clear_value {
             return self.emptied(key, old, how);
         }
-        let mut draft = self.draft_shaped(key, old.value_len(), old.flags(), how.set_cas, 0)?;
+        let timed = how.exptime.is_some();
+        let mut draft = self.blank_copy(key, old, old.value_len(), how.set_cas, timed)?;
         draft.fill(old.value());
         // The token of a stale item is for the next client to win.
         let last = old.freeze();
@@ -227,7 +233,8 @@ impl<'h> Session<'h> {
     /// An empty item in place of `old`. It is a new one, but shows the same cas unique if it is not stale.
     fn emptied(&self, key: Key<'_>, old: View<'_>, how: Invalidate) -> Result<Draft, Refusal> {
         let same = (!how.stale && !old.no_cas()).then(|| self.item(old).cas());
-        let mut draft = self.draft_shaped(key, 0, how.flags, how.set_cas.or(same), 0)?;
+        let timed = old.timed() || how.exptime.is_some();
+        let mut draft = self.draft_shaped(key, 0, how.flags, how.set_cas.or(same), timed)?;
         draft.succeed(old);
         if let Some(exptime) = how.exptime {
             draft.set_exptime(exptime);
@@ -278,6 +285,9 @@ impl Draft {
 /// anything after it that white space or a zero byte sets apart. What a minus would turn into a huge number is
 /// none.
 fn parse_number(value: &[u8]) -> Option<u64> {
+    if let Some(number) = plain_number(value) {
+        return Some(number);
+    }
     let space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let start = value.iter().position(|byte| !space(byte))?;
     let text = &value[start..];
@@ -299,6 +309,18 @@ fn parse_number(value: &[u8]) -> Option<u64> {
         false => Some(number),
         true => Some(number.wrapping_neg()).filter(|number| *number <= i64::MAX as u64),
     }
+}
+
+/// A number that is digits and nothing else, and not so many that it could be too large.
+#[inline]
+fn plain_number(value: &[u8]) -> Option<u64> {
+    if !(1..=19).contains(&value.len()) {
+        return None;
+    }
+    value.iter().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then_some(number * 10 + u64::from(digit))
+    })
 }
 
 #[cfg(test)]

@@ -431,15 +431,15 @@ mod tests {
     const BIRTH: Birth = Birth { exptime: 77, access: 62, policy: 5, no_cas: false };
 
     #[test]
-    fn the_header_is_32_bytes() {
-        assert_eq!(HEADER_LEN, 32);
+    fn the_header_is_26_bytes() {
+        assert_eq!(HEADER_LEN, 26);
     }
 
     #[test]
     fn an_item_gives_back_what_it_was_made_with() {
         for (flags, cas) in [(0, None), (9, None), (0, Some(4)), (7, Some(u64::MAX))] {
             for value_len in [0_u32, 1, 100, 20_000] {
-                let shape = Shape { key_len: 3, value_len, flags, cas };
+                let shape = Shape { key_len: 3, value_len, flags, cas, timed: true };
                 let node = allocate(&shape, BIRTH, b"key").expect("memory");
                 // SAFETY: just allocated, ours.
                 let value = unsafe { node.vacancy() };

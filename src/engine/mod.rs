@@ -38,7 +38,7 @@ pub use cache::{Cache, CacheError, Value};
 pub use change::{Arith, ArithResult, Invalidate};
 pub use draft::{Draft, Refusal};
 pub use evict::PolicyKind;
-pub use item::{HEADER_LEN, LARGE_VALUE_LEN, VALUE_LEN_MAX};
+pub use item::{EXPTIME_LEN, HEADER_LEN, LARGE_VALUE_LEN, VALUE_LEN_MAX};
 pub use marks::{Lost, Marks};
 pub use restore::{Restored, Saved};
 pub use session::{Cursor, Held, ItemRef, Key, Lookup, Session};
@@ -60,9 +60,16 @@ use table::Table;
 /// Longest key, in bytes (protocol.txt, "Keys").
 pub const KEY_MAX: usize = 250;
 
-/// Items per bucket beyond which the table doubles. At 1 a lookup reads 1.4 items on average, and the table costs
-/// 8 to 16 bytes an item.
+/// Items per bucket beyond which the table doubles, as long as it takes little of the memory. A lookup then reads 1.4 items
+/// on average, and the table costs 8 to 16 bytes an item.
 const LOAD_MAX: usize = 1;
+
+/// The same for a table that takes more than its share. A lookup then reads 1.75 items on average, and the table costs 4 to
+/// 8 bytes an item.
+const FRUGAL_LOAD_MAX: usize = 2;
+
+/// The table's share of the limit: 1/32.
+const TABLE_SHARE: usize = 32;
 
 /// How long a thread stands back from making garbage that others keep from being freed, at twice garbage's share; four times as
 /// long for each further share, up to 16 times.
@@ -350,9 +357,11 @@ impl Handle {
     fn post_items(&self) {
         let engine = &*self.engine;
         engine.items.fetch_add(self.unposted.take().cast_unsigned(), Ordering::Relaxed);
-        let size = engine.table.buckets().size();
-        if engine.items_about() > size * LOAD_MAX {
-            engine.account.charge_table(engine.table.buckets().double(size));
+        let buckets = engine.table.buckets();
+        let size = buckets.size();
+        let small = buckets.bytes() * 2 <= engine.account.limit() / TABLE_SHARE;
+        if engine.items_about() > size * if small { LOAD_MAX } else { FRUGAL_LOAD_MAX } {
+            engine.account.charge_table(buckets.double(size));
         }
     }
 }

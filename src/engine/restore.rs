@@ -105,8 +105,9 @@ impl Session<'_> {
     }
 
     fn draft_of(&self, key: Key<'_>, saved: &Saved<'_>) -> Result<Draft, Refusal> {
-        let shape = shape_of(key, saved.value.len(), saved.flags, saved.chosen_cas)?;
-        if shape.total() > self.engine().options.item_size_max {
+        let timed = saved.exptime != 0;
+        let shape = shape_of(key, saved.value.len(), saved.flags, saved.chosen_cas, timed)?;
+        if shape.nominal() > self.engine().options.item_size_max {
             return Err(Refusal::TooLarge);
         }
         if !self.fits(memory::real_size(shape.total()), 0) {

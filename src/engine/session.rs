@@ -129,7 +129,7 @@ impl<'s> ItemRef<'s> {
     }
 
     /// Changes the deadline and nothing else (meta T): no access is counted. `false` if this copy of the item was about to be
-    /// replaced, or has expired meanwhile: look it up again.
+    /// replaced, or had no room for a deadline, or has expired meanwhile: look it up again.
     pub fn set_exptime(&self, exptime: RelTime) -> bool {
         match self.view.touch(exptime, self.session.now()) {
             Touched::Done => {
@@ -139,7 +139,9 @@ impl<'s> ItemRef<'s> {
             }
             Touched::Dead => false,
             // Without any memory left in the system the deadline stays what it was.
-            Touched::Frozen => self.session.thaw(self.session.key(self.key())).is_err(),
+            Touched::Frozen | Touched::Untimed => {
+                self.session.thaw(self.session.key(self.key())).is_err()
+            }
         }
     }
 
@@ -328,20 +330,18 @@ impl<'h> Session<'h> {
     /// Counts an access to an item that was peeked at.
     #[inline]
     pub fn access(&self, item: ItemRef<'_>) {
-        item.view.note_access(self.now(), true);
-        self.note_hit(item.view);
+        self.note_use(item.view, true);
     }
 
     /// Keeps an item in use that nobody has fetched.
     pub(super) fn keep_in_use(&self, view: View<'_>) {
-        view.note_access(self.now(), false);
-        self.note_hit(view);
+        self.note_use(view, false);
     }
 
     #[inline]
-    fn note_hit(&self, view: View<'_>) {
-        let bits = view.policy_bits();
-        view.set_policy_bits(self.engine().policy.hit(bits, self.tick()));
+    fn note_use(&self, view: View<'_>, fetch: bool) {
+        let bits = self.engine().policy.hit(view.policy_bits(), self.tick());
+        view.note_use(self.now(), bits, fetch);
     }
 
     /// Visits live items in table order from `cursor`, about `max` of them at most; the cursor to go on from, or `None` at

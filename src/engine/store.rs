@@ -110,7 +110,9 @@ impl<'h> Session<'h> {
         flags: u32,
         exptime: RelTime,
     ) -> Result<Draft, Refusal> {
-        self.draft_shaped(key, value_len, flags, None, exptime)
+        let mut draft = self.draft_shaped(key, value_len, flags, None, exptime != 0)?;
+        draft.set_exptime(exptime);
+        Ok(draft)
     }
 
     /// The same for a value that has yet to come from a client, however long that takes. Such drafts and the buffers of
@@ -134,22 +136,23 @@ impl<'h> Session<'h> {
         Ok(draft)
     }
 
+    /// A draft of this shape without a deadline; with room for one if it is to be `timed`.
     pub(super) fn draft_shaped(
         &self,
         key: Key<'_>,
         value_len: usize,
         flags: u32,
         cas: Option<u64>,
-        exptime: RelTime,
+        timed: bool,
     ) -> Result<Draft, Refusal> {
-        let shape = shape_of(key, value_len, flags, cas)?;
-        if shape.total() > self.engine().options.item_size_max {
+        let shape = shape_of(key, value_len, flags, cas, timed)?;
+        if shape.nominal() > self.engine().options.item_size_max {
             return Err(Refusal::TooLarge);
         }
         if !self.make_room(memory::real_size(shape.total())) {
             return Err(Refusal::OutOfMemory);
         }
-        self.allocate(key, &shape, exptime)
+        self.allocate(key, &shape, 0)
     }
 
     /// A draft for a copy of an item, whatever the limits: the item goes when the copy comes.
@@ -159,8 +162,9 @@ impl<'h> Session<'h> {
         value_len: usize,
         flags: u32,
         cas: Option<u64>,
+        timed: bool,
     ) -> Result<Draft, Refusal> {
-        self.allocate(key, &shape_of(key, value_len, flags, cas)?, 0)
+        self.allocate(key, &shape_of(key, value_len, flags, cas, timed)?, 0)
     }
 
     pub(super) fn allocate(
@@ -183,6 +187,23 @@ impl<'h> Session<'h> {
         Ok(unsafe { Draft::new(node, key.hash, engine.account) })
     }
 
+    /// Stores a draft that is complete and has chosen no cas unique, whatever is there.
+    pub fn set(&self, mut draft: Draft) -> ItemRef<'_> {
+        debug_assert!(draft.missing() == 0 && draft.explicit_cas().is_none());
+        loop {
+            let spot = self.engine().table.search(draft.hash(), draft.key(), self);
+            // A dead one is counted, and out of the way.
+            self.live(&spot);
+            match self.exchange(&spot, draft) {
+                Ok(item) => {
+                    self.counters().total_items.bump();
+                    return item;
+                }
+                Err(back) => draft = back,
+            }
+        }
+    }
+
     /// Stores a draft. Takes effect at one instant, or not at all.
     pub fn store(&self, draft: Draft, how: StoreHow) -> Stored<'_> {
         let mut draft = match self.finish(draft) {
@@ -201,7 +222,10 @@ impl<'h> Session<'h> {
                 Verdict::PublishStale => {
                     let Some(old) = old else { continue };
                     let plain = draft.view().plain();
-                    keep_marks(old, &mut draft);
+                    draft = match self.keep_marks(old, draft) {
+                        Ok(draft) => draft,
+                        Err(_) => return Stored::OutOfMemory,
+                    };
                     self.supersede(&spot, old, draft).inspect_err(|back| back.view().restore(plain))
                 }
                 Verdict::Join => {
@@ -269,7 +293,8 @@ impl<'h> Session<'h> {
         let view = draft.view();
         let key = Key { bytes: view.key(), hash: draft.hash() };
         let mut shaped =
-            self.draft_shaped(key, view.value_len(), view.flags(), Some(cas), view.exptime())?;
+            self.draft_shaped(key, view.value_len(), view.flags(), Some(cas), view.timed())?;
+        shaped.set_exptime(view.exptime());
         shaped.resemble(view);
         Ok(shaped)
     }
@@ -310,9 +335,28 @@ impl<'h> Session<'h> {
     /// The same draft, but showing the cas unique `cas` unless it has chosen one already.
     fn with_cas(&self, draft: &Draft, cas: u64) -> Result<Draft, Refusal> {
         let view = draft.view();
+        self.twin(draft, Some(view.explicit_cas().unwrap_or(cas)), view.timed())
+    }
+
+    /// A store that loses to a newer value keeps that one's deadline and token and is stale.
+    fn keep_marks(&self, old: View<'_>, mut draft: Draft) -> Result<Draft, Refusal> {
+        if old.timed() && !draft.view().timed() {
+            draft = self.twin(&draft, draft.view().explicit_cas(), true)?;
+        }
+        let last = old.freeze();
+        draft.set_stale();
+        draft.set_exptime(last.exptime);
+        if last.token_sent {
+            draft.set_token_sent();
+        }
+        Ok(draft)
+    }
+
+    /// The same draft in another shape.
+    fn twin(&self, draft: &Draft, cas: Option<u64>, timed: bool) -> Result<Draft, Refusal> {
+        let view = draft.view();
         let key = Key { bytes: view.key(), hash: draft.hash() };
-        let cas = view.explicit_cas().unwrap_or(cas);
-        let mut twin = self.draft_anyway(key, view.value_len(), view.flags(), Some(cas))?;
+        let mut twin = self.draft_anyway(key, view.value_len(), view.flags(), cas, timed)?;
         twin.set_exptime(view.exptime());
         twin.resemble(view);
         Ok(twin)
@@ -403,21 +447,12 @@ pub(super) fn shape_of(
     value_len: usize,
     flags: u32,
     cas: Option<u64>,
+    timed: bool,
 ) -> Result<Shape, Refusal> {
     let key_len = u8::try_from(key.bytes.len()).expect("a key has at most 250 bytes");
     if value_len > super::VALUE_LEN_MAX {
         return Err(Refusal::TooLarge);
     }
     let value_len = u32::try_from(value_len).map_err(|_| Refusal::TooLarge)?;
-    Ok(Shape { key_len, value_len, flags, cas })
-}
-
-/// A store that loses to a newer value keeps that one's deadline and token and is stale.
-fn keep_marks(old: View<'_>, draft: &mut Draft) {
-    let last = old.freeze();
-    draft.set_stale();
-    draft.set_exptime(last.exptime);
-    if last.token_sent {
-        draft.set_token_sent();
-    }
+    Ok(Shape { key_len, value_len, flags, cas, timed })
 }

@@ -169,20 +169,40 @@ impl Table {
     }
 
     /// The spot of a key: its item, or the link behind which it belongs. Unlinks marked items on the way.
+    ///
+    /// Where an item belongs follows from its hash, which is not kept: those that are passed have to be hashed to find the
+    /// spot of a key that is not there. So it is looked for without that first.
     pub fn search<'g, G: Graveyard>(&'g self, hash: u64, key: &[u8], graves: &'g G) -> Spot<'g> {
+        self.seek::<_, false>(hash, key, graves)
+            .or_else(|| self.seek::<_, true>(hash, key, graves))
+            .unwrap_or_else(|| unreachable!("in order, every key has a spot"))
+    }
+
+    /// The spot of a key. If no order is kept, that of one that is not there is known only where nothing is passed.
+    #[inline]
+    fn seek<'g, G: Graveyard, const IN_ORDER: bool>(
+        &'g self,
+        hash: u64,
+        key: &[u8],
+        graves: &'g G,
+    ) -> Option<Spot<'g>> {
         let place = order::of_item(hash);
         'again: loop {
             let mut prev = self.bucket(hash, graves);
             let mut at = self.settle(prev);
+            let mut passed = false;
             loop {
                 let address = match link::target(at) {
                     Target::Item(address) => address,
                     Target::Head(index) if order::of_head(index) < place => {
                         prev = self.buckets.get(index);
                         at = self.settle(prev);
+                        passed = false;
                         continue;
                     }
-                    Target::Head(_) | Target::End => return Spot { prev, at, found: None },
+                    Target::Head(_) | Target::End => {
+                        return (IN_ORDER || !passed).then_some(Spot { prev, at, found: None });
+                    }
                 };
                 // SAFETY: the address was read from a link in the table.
                 let node = unsafe { Node::from_address(address) };
@@ -197,11 +217,12 @@ impl Table {
                     continue;
                 }
                 if view.key() == key {
-                    return Spot { prev, at, found: Some((view, next)) };
+                    return Some(Spot { prev, at, found: Some((view, next)) });
                 }
-                if order::of_item(self.hash(view.key())) > place {
-                    return Spot { prev, at, found: None };
+                if IN_ORDER && order::of_item(self.hash(view.key())) > place {
+                    return Some(Spot { prev, at, found: None });
                 }
+                passed = true;
                 prev = &view.header().next;
                 at = next;
             }

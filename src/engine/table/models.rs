@@ -52,6 +52,7 @@ impl Rig {
             value_len: u32::try_from(value.len()).expect("short"),
             flags: 0,
             cas: None,
+            timed: true,
         };
         let node = memory::allocate(&shape, BIRTH, key).expect("memory");
         // SAFETY: just allocated.

@@ -37,6 +37,7 @@ pub fn node(key: &[u8]) -> Node {
         value_len: 0,
         flags: 0,
         cas: None,
+        timed: true,
     };
     memory::allocate(&shape, BIRTH, key).expect("memory")
 }

@@ -6,7 +6,7 @@
 
 use super::{Op, Outcome, Seen, Store};
 use volt::clock::RelTime;
-use volt::engine::{Arith, HEADER_LEN, Invalidate, LARGE_VALUE_LEN, StoreMode};
+use volt::engine::{Arith, EXPTIME_LEN, HEADER_LEN, Invalidate, LARGE_VALUE_LEN, StoreMode};
 
 /// A key's item, if it has one, and what does not depend on the item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ impl Rules {
     fn too_large(&self, value_len: usize, flags: u32, chosen: bool) -> bool {
         let holds = if value_len >= LARGE_VALUE_LEN { 8 } else { 0 };
         let optional = if flags == 0 { 0 } else { 4 } + if chosen { 8 } else { 0 };
-        holds + HEADER_LEN + optional + self.key_len + value_len > self.item_size_max
+        holds + HEADER_LEN + EXPTIME_LEN + optional + self.key_len + value_len > self.item_size_max
     }
 }
 
