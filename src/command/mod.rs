@@ -19,6 +19,7 @@ mod durable;
 mod login;
 mod output;
 mod pipeline;
+mod plain;
 mod removal;
 mod retrieval;
 mod scope;

@@ -11,7 +11,7 @@ use super::durable::Wait;
 use super::retrieval::{self, CHUNK, Fetch};
 use super::upload::{self, Upload, WAIT_MAX};
 use super::watch::{CloseReason, Subscription};
-use super::{Output, Scope, arithmetic, meta, removal};
+use super::{Output, Scope, arithmetic, meta, plain, removal};
 use crate::engine::Key;
 use crate::protocol::meta::Verb;
 use crate::protocol::text::Get;
@@ -98,12 +98,9 @@ impl Item<'_> {
 /// Runs requests from the beginning of `input`, which has at least one whole line: at most `allowed`, and at most a
 /// batch of them.
 pub(super) fn run(scope: Scope<'_>, input: &[u8], allowed: u32, output: &mut Output) -> Batch {
-    if allowed > 1
-        && !scope.worker.hot_keys.is_on()
-        && let Some((consumed, served)) =
-            retrieval::fetch_plain(scope, input, allowed as usize, output)
+    if !scope.worker.hot_keys.is_on()
+        && let Some((consumed, served)) = plain::run(scope, input, allowed as usize, output)
     {
-        scope.worker.latency.note(Kind::Get, served);
         return Batch { consumed, served, outcome: Outcome::Done };
     }
     let first = match look(input, 0) {

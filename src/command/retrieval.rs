@@ -9,7 +9,6 @@ use super::{Output, Scope};
 use crate::clock::RelTime;
 use crate::engine::{ItemRef, Key};
 use crate::protocol::Words;
-use crate::protocol::text::plain_get;
 
 /// Keys that are prefetched together: more than the misses a core can have under way, and little enough to stay in
 /// the first-level cache until they are used.
@@ -71,40 +70,6 @@ pub fn fetch_all<'b>(
         }
     }
     Some(keys)
-}
-
-/// Fetches the keys of the plain gets that `input` begins with, `most` of them at most, as if they were one
-/// multi-get. Returns the bytes of input that are done with, and how many gets that were; fewer than two are left alone.
-pub fn fetch_plain(
-    scope: Scope<'_>,
-    input: &[u8],
-    most: usize,
-    output: &mut Output,
-) -> Option<(usize, u32)> {
-    let mut chunk = [Key { bytes: &[], hash: 0 }; CHUNK];
-    let (mut len, mut end) = (0, 0);
-    for slot in chunk.iter_mut().take(most) {
-        let Some((bytes, line_len)) = plain_get(&input[end..]) else { break };
-        *slot = scope.session.key(bytes);
-        scope.session.prefetch(slot);
-        end += line_len;
-        len += 1;
-    }
-    if len < 2 {
-        return None;
-    }
-    scope.session.prefetch_items(&chunk[..len]);
-    let fetch = Fetch { with_cas: false, touch: None };
-    let (mut consumed, mut served) = (0, 0);
-    for key in &chunk[..len] {
-        if output.is_full() {
-            break;
-        }
-        fetch_one(scope, fetch, *key, output);
-        consumed += b"get \r\n".len() + key.bytes.len();
-        served += 1;
-    }
-    Some((consumed, served))
 }
 
 #[inline]

@@ -7,6 +7,7 @@
 
 pub mod meta;
 pub mod number;
+pub mod plain;
 pub mod text;
 
 mod tokens;

@@ -14,6 +14,7 @@ mod reply;
 mod retrieval;
 mod storage;
 
+pub use retrieval::get_plain;
 pub use storage::{draft, finish};
 
 use super::{Output, Scope};

@@ -6,6 +6,7 @@ use crate::command::arithmetic::OUT_OF_MEMORY;
 use crate::command::{Output, Scope, watch};
 use crate::engine::{ItemRef, Key, Lookup, StoreHow, StoreMode, Stored};
 use crate::protocol::meta::{FlagSet, MetaRequest, OPAQUE_TOO_LONG};
+use crate::protocol::plain::MetaGet;
 
 /// Flags that show or change what counting the access would change first (memcached's "locked" lookups), and `u`,
 /// which does not count it at all.
@@ -30,6 +31,54 @@ pub fn get(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &m
         }
     }
     output.line(OUT_OF_MEMORY);
+}
+
+/// Runs an mg that does no more than show the item; `false`, and nothing is counted, if there is more to tell of it.
+#[inline]
+pub fn get_plain(scope: Scope<'_>, get: &MetaGet<'_>, key: Key<'_>, output: &mut Output) -> bool {
+    let lookup = scope.session.peek(key);
+    let Lookup::Hit(item) = lookup else {
+        watch::fetch(scope.worker, scope.cfd, key.bytes, &lookup);
+        scope.count_absence(&lookup);
+        count_miss(scope);
+        if !get.flags.has(b'q') {
+            output.push(b"EN");
+            if get.flags.has(b'k') {
+                reply::key(output, key.bytes, false);
+            }
+            output.push(reply::END);
+        }
+        return true;
+    };
+    if item.stale() || item.token_sent() {
+        return false;
+    }
+    scope.session.access(item);
+    watch::fetch(scope.worker, scope.cfd, key.bytes, &lookup);
+    let with_value = get.flags.has(b'v');
+    if with_value {
+        output.push(b"VA ");
+        output.number(item.value().len() as u64);
+    } else {
+        output.push(b"HD");
+    }
+    for word in get.words.chunks_exact(2) {
+        match word[1] {
+            b's' => reply::number(output, b's', item.value().len() as u64),
+            b'c' => reply::number(output, b'c', item.cas()),
+            b'f' => reply::number(output, b'f', item.flags().into()),
+            b'k' => reply::key(output, item.key(), item.key_is_binary()),
+            b't' => reply::ttl(output, item.exptime(), scope.session.now()),
+            _ => {}
+        }
+    }
+    output.push(reply::END);
+    if with_value {
+        output.value(item);
+        output.push(reply::END);
+    }
+    count_hit(scope, false);
+    true
 }
 
 #[inline]
@@ -83,8 +132,7 @@ fn vivify<'s>(scope: Scope<'s>, request: &MetaRequest<'_>, key: Key<'_>) -> Stor
 }
 
 fn miss(scope: Scope<'_>, request: &MetaRequest<'_>, key: Key<'_>, output: &mut Output) {
-    scope.counters().cmd_get.bump();
-    scope.counters().get_misses.bump();
+    count_miss(scope);
     if request.opaque_too_long {
         output.line(OPAQUE_TOO_LONG);
     } else if !request.quiet() {
@@ -180,6 +228,11 @@ fn tokens(item: ItemRef<'_>, recache: bool, created: bool, output: &mut Output) 
     if won {
         output.push(b" W");
     }
+}
+
+fn count_miss(scope: Scope<'_>) {
+    scope.counters().cmd_get.bump();
+    scope.counters().get_misses.bump();
 }
 
 #[inline]

@@ -6,13 +6,11 @@
 //! errors keep silent under `noreply`, and after which of them the data block is swallowed.
 
 mod line;
-mod plain;
 mod requests;
 #[cfg(test)]
 mod tests;
 
 pub use line::BAD_EXPTIME;
-pub use plain::plain_get;
 pub use requests::{Arith, Delete, Get, Store, StoreVerb, Touch};
 
 use super::tokens::find_space;
