@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The stack of docker-compose.yml on a real Docker engine: it builds, comes up healthy, is scraped, and stops in order.
+# The stack of docker-compose.yml on a real Docker engine: it builds, comes up healthy, is scraped, is warm again after
+# a kill, and stops in order.
 #
 #   tests/stack/run.sh [FOLDER]
 #
@@ -69,11 +70,16 @@ image=$(sed -n 's/^ *image: \(redislabs\/memtier_benchmark:.*\)/\1/p' docker-com
 if docker image inspect "$image" > /dev/null 2>&1; then
   "${compose[@]}" --profile load up -d load
   wait_for 60 'the load generator is served' bash -c '[ "$('"$(declare -f value)"'; value "sum(rate(volt_command_duration_seconds_count[15s]))")" -gt 100 ]'
-  "${compose[@]}" --profile load stop --timeout 2 load
 fi
 
-began=$SECONDS
 volt=$(id_of volt)
+tests/stack/warm.py "$VOLT_PORT" "$volt"
+wait_for 60 'Volt is healthy again' healthy volt
+wait_for 30 'Prometheus sees what came back' has_value 'volt_persist_recovered_items{job="volt"} > bool 1000' 1
+wait_for 30 'its copy on disk is in order' has_value 'volt_persist_state{job="volt", state="ok"}' 1
+if docker image inspect "$image" > /dev/null 2>&1; then "${compose[@]}" --profile load stop --timeout 2 load; fi
+
+began=$SECONDS
 "${compose[@]}" stop volt
 is_stopped=$(docker inspect -f '{{.State.ExitCode}}' "$volt")
 [ "$is_stopped" = 0 ] || { echo "volt ended with $is_stopped"; exit 1; }
