@@ -16,6 +16,7 @@ pub(super) fn render(metrics: &str, before: &Scrape, now: &Scrape, hot_keys: &[S
     commands(&mut text, before, now);
     memory(&mut text, before, now);
     traffic(&mut text, before, now);
+    disk(&mut text, before, now);
     keys(&mut text, hot_keys);
     text
 }
@@ -121,6 +122,23 @@ fn traffic(text: &mut String, before: &Scrape, now: &Scrape) {
     );
 }
 
+/// The copy on disk, if there is one.
+fn disk(text: &mut String, before: &Scrape, now: &Scrape) {
+    let is = |state: &&str| now.value(&format!("volt_persist_state{{state=\"{state}\"}}")) == 1.0;
+    let Some(state) = ["loading", "ok", "degraded"].into_iter().find(is) else { return };
+    let written = |kind: &str| {
+        now.rate(before, &format!("volt_persist_written_bytes_total{{kind=\"{kind}\"}}"))
+    };
+    let _ = writeln!(
+        text,
+        "disk   {state}, {} behind; written {}/s; {} used; sync {}",
+        latency(now.value("volt_persist_lag_seconds")),
+        bytes(written("log") + written("checkpoint")),
+        bytes(now.value("volt_persist_disk_bytes")),
+        latency(now.value("volt_persist_sync_seconds"))
+    );
+}
+
 /// Lines of `stats hotkeys`: `<key> accesses <n> error <n> share <share>`.
 fn keys(text: &mut String, hot_keys: &[String]) {
     if hot_keys.is_empty() {
@@ -198,6 +216,13 @@ memcached_commands_total{command=\"get\",status=\"miss\"} 3000
 volt_memory_bytes{kind=\"items\"} 31457280
 volt_memory_bytes{kind=\"table\"} 2097152
 memcached_limit_bytes 67108864
+volt_persist_state{state=\"loading\"} 0
+volt_persist_state{state=\"ok\"} 1
+volt_persist_lag_seconds 0.0312
+volt_persist_written_bytes_total{kind=\"log\"} 2097152
+volt_persist_written_bytes_total{kind=\"checkpoint\"} 1048576
+volt_persist_disk_bytes 104857600
+volt_persist_sync_seconds 0.0043
 ";
 
     #[test]
@@ -214,12 +239,14 @@ memcached_limit_bytes 67108864
             "hit ratio 90.0%  (27.0k hits/s, 3000 misses/s)\n",
             "memory [####################....................] 50.0% of 64.0 MiB\n",
             "items 30.0 MiB, table 2.0 MiB",
+            "disk   ok, 31.20 ms behind; written 3.0 MiB/s; 100.0 MiB used; sync 4.30 ms\n",
             "user:1 ",
             " 12.34%\n",
         ] {
             assert!(frame.contains(expected), "{expected}\n{frame}");
         }
         assert!(!frame.contains("\nset "), "nobody sets");
+        assert!(!render("", &before, &before, &[]).contains("disk "), "there is none");
         assert!(frame.lines().all(|line| line.len() <= 80), "{frame}");
     }
 
