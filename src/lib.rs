@@ -53,7 +53,8 @@
 //! After a change has taken effect, its key goes into a ring of the thread's (`engine::marks`). The writer
 //! (`persist::writer`) empties the rings some forty times a second, looks up what each key is now, and appends that to
 //! a log of checksummed frames. A walk of the table into the same log supersedes what is before it. At
-//! start the log is read newest first (`persist::recover`).
+//! start the log is read newest first (`persist::load`), before clients are served or beside them: what they have done since
+//! is newer (`engine::departures`).
 //!
 //! ## Invariants
 //!

@@ -118,6 +118,9 @@ impl Node {
         let watch = WatchThread::start(hub, distributor)?;
         let keeper = Keeper::start(engine)?;
         let http = Http::start(&options.http, &context)?;
+        if let Some(persist) = &persist {
+            persist.wait();
+        }
         let server = Server::start(&options.server, &context)?;
         if let Some(http) = &http {
             http.set_ready(true);
@@ -216,6 +219,10 @@ impl Durability for OnDisk {
 
     fn is_durable(&self, ticket: u64) -> bool {
         self.status.is_committed(ticket)
+    }
+
+    fn is_loading(&self) -> bool {
+        self.status.is_loading()
     }
 
     fn figures(&self, sink: &mut Figures<'_>) {

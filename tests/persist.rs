@@ -44,9 +44,24 @@ fn command(data: &Path, ports: &Path, arguments: &[&str]) -> Command {
 
 impl Program {
     fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    fn start_with(data: &Path, arguments: &[&str]) -> Self {
         let ports = tempfile::tempdir().unwrap();
-        let child = command(data, ports.path(), &[]).stderr(Stdio::null()).spawn().unwrap();
+        let child = command(data, ports.path(), arguments).stderr(Stdio::null()).spawn().unwrap();
         Self { child, ports }
+    }
+
+    /// Serves at once, and returns when everything is back all the same.
+    fn start_serving(data: &Path) -> Self {
+        let program = Self::start_with(data, &["--startup=serve"]);
+        let mut client = program.connect();
+        let begun = Instant::now();
+        while client.stat("persist_state").unwrap() != "ok" {
+            assert!(begun.elapsed() < DEADLINE, "loading takes too long");
+        }
+        program
     }
 
     fn connect(&self) -> Client {
@@ -207,7 +222,8 @@ fn a_kill_loses_at_most_the_last_tenth_of_a_second() {
     let mut worst = Duration::ZERO;
     let mut changes = 0;
     for round in 1..=kills() {
-        let program = Program::start(data.path());
+        let start = if round % 2 == 0 { Program::start_serving } else { Program::start };
+        let program = start(data.path());
         let mut client = program.connect();
         // What survived the last round is the beginning of this one's history.
         let ranges: Vec<_> = (0..4).map(|part| part * 500..(part + 1) * 500).collect();
@@ -260,7 +276,8 @@ fn a_kill_during_the_start_costs_nothing() {
     }
     program.stop();
     for round in 0..kills() * 2 {
-        let program = Program::start(data.path());
+        let startup = if round % 2 == 0 { "--startup=wait" } else { "--startup=serve" };
+        let program = Program::start_with(data.path(), &[startup]);
         std::thread::sleep(Duration::from_millis(round * 7 % 60));
         program.kill();
     }

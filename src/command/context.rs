@@ -107,6 +107,9 @@ pub trait Durability: Send + Sync {
     /// Whether what the ticket stands for is on disk: never blocks, and is asked again and again.
     fn is_durable(&self, ticket: u64) -> bool;
 
+    /// Whether what it holds is still being brought back.
+    fn is_loading(&self) -> bool;
+
     /// Figures for `stats`, by name.
     fn figures(&self, sink: &mut Figures<'_>);
 }

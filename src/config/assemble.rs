@@ -12,6 +12,7 @@ use super::{Config, Outcome};
 use crate::command::auth::Credentials;
 use crate::command::options::BindingProtocol;
 use crate::engine::PolicyKind;
+use crate::persist::Startup;
 use crate::server::{Listen, Port, process};
 use crate::units::{ByteSize, Span};
 use crate::{command, engine, http, persist, server};
@@ -340,6 +341,7 @@ impl Check<'_> {
                 persist.fsync_interval,
                 Duration::from_secs(60),
             )?,
+            startup: choice(self.layers, "persist.startup", &persist.startup, &STARTUPS)?,
             load_limit: self.span(
                 "persist.load_limit",
                 persist.load_limit,
@@ -408,6 +410,9 @@ impl Check<'_> {
 
 /// Names of the policies.
 const POLICIES: [(&str, PolicyKind); 2] = [("lru", PolicyKind::Lru), ("lfu", PolicyKind::Lfu)];
+
+/// Names of the ways to start.
+const STARTUPS: [(&str, Startup); 2] = [("wait", Startup::Wait), ("serve", Startup::Serve)];
 
 /// Names of the protocols.
 const PROTOCOLS: [(&str, BindingProtocol); 2] =

@@ -112,6 +112,7 @@ static FLAGS: &[Flag<Meaning>] = &[
     flag('N', "napi-ids", Value, Call(CommandLine::napi_ids)),
     own("config", Call(CommandLine::config)),
     own("data-dir", Text("persist.directory")),
+    own("startup", Text("persist.startup")),
     own("policy", Text("memory.policy")),
     own("metrics-listen", Text("metrics.listen")),
 ];

@@ -80,6 +80,8 @@ Volt's own
                           the file, the command line over both
     --data-dir <dir>      keep a copy of the cache there: warm after a restart, a kill
                           or a power cut
+    --startup <how>       clients are served when that copy is loaded (wait, the
+                          default), or at once, while it is being loaded (serve)
     inspect <dir>         in place of flags: verify a data directory and print what it
                           holds; export <dir> writes its items to standard output as
                           commands, import <dir> adds those on standard input to it

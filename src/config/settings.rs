@@ -85,6 +85,7 @@ pub(super) struct Persist {
     pub(super) directory: String,
     pub(super) commit_interval: Span,
     pub(super) fsync_interval: Span,
+    pub(super) startup: String,
     pub(super) load_limit: Span,
     pub(super) required: bool,
 }
@@ -170,6 +171,7 @@ impl Default for Persist {
             directory: String::new(),
             commit_interval: Span(Duration::from_millis(25)),
             fsync_interval: Span(Duration::from_millis(250)),
+            startup: "wait".to_owned(),
             load_limit: Span(Duration::from_secs(5 * 60)),
             required: false,
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::command::options::BindingProtocol;
 use crate::engine::PolicyKind;
+use crate::persist::Startup;
 use crate::server::{Listen, Port};
 
 fn outcome(line: &str, env: &[(&str, &str)]) -> Result<Outcome, Error> {
@@ -382,6 +383,11 @@ fn a_memory_file_is_a_data_directory_beside_it() {
     assert_eq!(directory("volt --data-dir /data"), Some("/data".into()));
     assert_eq!(directory("volt -e /dev/shm/file"), Some("/dev/shm/file.volt".into()));
     assert_eq!(outcome("volt --memory-file=", &[]).unwrap_err().exit_code(), 1);
+    let startup = |line: &str| run(line).persist.map(|persist| persist.startup);
+    assert_eq!(startup("volt --data-dir d"), Some(Startup::Wait));
+    assert_eq!(startup("volt --data-dir d --startup serve"), Some(Startup::Serve));
+    let wrong = outcome("volt --data-dir d --startup later", &[]).unwrap_err().to_string();
+    assert_eq!(wrong, "expected \"wait\" or \"serve\" (--startup later)");
     let wrong = outcome("volt --data-dir d", &[("VOLT__PERSIST__COMMIT_INTERVAL", "2s")]);
     let wrong = wrong.unwrap_err().to_string();
     assert!(wrong.contains("persist.commit_interval") && wrong.contains("1ms to 1s"), "{wrong}");

@@ -186,6 +186,7 @@ impl<'h> Session<'h> {
 
     /// Changes an item in place of removing it (meta md with I, T or x).
     pub fn invalidate(&self, key: Key<'_>, how: Invalidate) -> Stored<'_> {
+        self.departs(key.hash);
         loop {
             let spot = self.engine().table.search(key.hash, key.bytes, self);
             let Some(old) = self.live(&spot) else {

@@ -12,12 +12,13 @@
 //! | `table` | the lock-free hash table |
 //! | `evict` | which item to give up |
 //! | `expire` | what has passed its time, flush, and the keeper's round |
-//! | `marks`, `restore` | what has changed, for a copy on disk, and the way back from there |
+//! | `marks`, `restore`, `departures` | what has changed, for a copy on disk, and the way back from there |
 //! | `session`, `draft`, `store`, `change`, `room` | the verbs |
 //! | `cache` | the face for Rust programs |
 
 mod cache;
 mod change;
+mod departures;
 mod draft;
 pub mod evict;
 mod expire;
@@ -47,12 +48,13 @@ pub use store::{Removed, StoreHow, StoreMode, Stored};
 use crate::clock::{Clock, RelTime};
 use crate::stats::{Counters, Registry};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use departures::Departures;
 use evict::Hand;
 use marks::Marker;
 use memory::{Account, Purse};
 use reclaim::{Bag, Epochs, Member};
-use std::cell::Cell;
-use std::sync::{Arc, OnceLock};
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 use table::Table;
@@ -162,6 +164,8 @@ pub struct Engine {
     registry: Arc<Registry>,
     observer: OnceLock<Arc<dyn Observer>>,
     marks: OnceLock<Arc<Marks>>,
+    /// While items are being restored beside clients. Touched when that begins or ends, and by who makes a handle.
+    departures: Mutex<Option<Arc<Departures>>>,
     /// The last version given out; written by every store, Relaxed: the number itself is the message.
     versions: AtomicU64,
     /// Items of this version or an older one are flushed; read by every lookup, written by a flush.
@@ -196,6 +200,7 @@ impl Engine {
             registry,
             observer: OnceLock::new(),
             marks: OnceLock::new(),
+            departures: Mutex::default(),
             versions: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
             flushing: AtomicUsize::new(0),
@@ -219,8 +224,14 @@ impl Engine {
 
     /// A way into the engine for the calling thread.
     pub fn handle(self: &Arc<Self>) -> Handle {
+        self.handle_marking(self.marks.get().cloned())
+    }
+
+    fn handle_marking(self: &Arc<Self>, marks: Option<Arc<Marks>>) -> Handle {
+        let departures = self.departures.lock().unwrap_or_else(PoisonError::into_inner);
         Handle {
-            marker: Marker::new(self.marks.get().cloned()),
+            marker: Marker::new(marks),
+            departures: RefCell::new(departures.clone()),
             counters: self.registry.register(),
             purse: Purse::new(self.account),
             bag: Bag::new(self.account),
@@ -279,6 +290,18 @@ impl Engine {
         if items > isize::MAX as usize { 0 } else { items }
     }
 
+    /// Doubles the table if it is too small for so many items; whether it was.
+    fn grow_for(&self, items: usize) -> bool {
+        let buckets = self.table.buckets();
+        let size = buckets.size();
+        let small = buckets.bytes() * 2 <= self.account.limit() / TABLE_SHARE;
+        let crowded = items > size * if small { LOAD_MAX } else { FRUGAL_LOAD_MAX };
+        if crowded {
+            self.account.charge_table(buckets.double(size));
+        }
+        crowded
+    }
+
     /// The next version.
     #[inline]
     fn next_version(&self) -> u64 {
@@ -304,6 +327,7 @@ pub struct Handle {
     /// Items linked minus items unlinked since the last post.
     unposted: Cell<isize>,
     marker: Marker,
+    departures: RefCell<Option<Arc<Departures>>>,
     member: Member,
     engine: Arc<Engine>,
 }
@@ -346,6 +370,8 @@ impl Handle {
 
     /// Posts what this handle keeps to itself and lets the epoch move on; for a thread that goes idle.
     pub fn settle(&self) {
+        // Nobody borrows it between two sessions.
+        self.departures.borrow_mut().take_if(|departures| departures.is_over());
         self.purse.post();
         self.post_items();
         self.bag.seal(&self.member.pin());
@@ -357,12 +383,7 @@ impl Handle {
     fn post_items(&self) {
         let engine = &*self.engine;
         engine.items.fetch_add(self.unposted.take().cast_unsigned(), Ordering::Relaxed);
-        let buckets = engine.table.buckets();
-        let size = buckets.size();
-        let small = buckets.bytes() * 2 <= engine.account.limit() / TABLE_SHARE;
-        if engine.items_about() > size * if small { LOAD_MAX } else { FRUGAL_LOAD_MAX } {
-            engine.account.charge_table(buckets.double(size));
-        }
+        engine.grow_for(engine.items_about());
     }
 }
 

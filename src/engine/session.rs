@@ -158,7 +158,6 @@ impl<'s> ItemRef<'s> {
             .then(|| Held { node: self.view.node(), engine: self.session.handle.engine.account })
     }
 
-    #[cfg(all(test, not(volt_loom)))]
     pub(super) fn view(&self) -> View<'s> {
         self.view
     }
@@ -418,17 +417,36 @@ impl<'h> Session<'h> {
 
     /// Removes this very item if it is still in the table.
     pub(super) fn take_out(&self, view: View<'_>, why: Removal) -> bool {
+        let removed = self.unlink(view);
+        if removed {
+            self.count_removal(self.item(view), why);
+        }
+        removed
+    }
+
+    /// The same without a trace in the counters.
+    pub(super) fn unlink(&self, view: View<'_>) -> bool {
         let table = &self.engine().table;
+        let hash = table.hash(view.key());
+        self.departs(hash);
         loop {
-            let spot = table.search(table.hash(view.key()), view.key(), self);
+            let spot = table.search(hash, view.key(), self);
             let Some(found) = spot.item().filter(|found| found.node() == view.node()) else {
                 return false;
             };
             self.version(found);
             if table.remove(&spot, self) {
-                self.count_removal(self.item(found), why);
                 return true;
             }
+        }
+    }
+
+    /// To be said before the item of a key is looked for to be removed: an older one must not come
+    /// [back](super::departures) then.
+    #[inline]
+    pub(super) fn departs(&self, hash: u64) {
+        if let Some(departures) = &*self.handle.departures.borrow() {
+            departures.note(hash);
         }
     }
 

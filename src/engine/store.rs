@@ -420,6 +420,7 @@ impl<'h> Session<'h> {
     }
 
     fn try_delete(&self, key: Key<'_>, compare: Option<u64>) -> Removed<'_> {
+        self.departs(key.hash);
         let table = &self.engine().table;
         loop {
             let spot = table.search(key.hash, key.bytes, self);

@@ -48,6 +48,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The text format of Prometheus; without the version Prometheus 3 refuses the page.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+const UNAVAILABLE: &str = "503 Service Unavailable";
+
 /// What answers are made from.
 pub(super) struct Service {
     context: Arc<Context>,
@@ -75,12 +77,18 @@ impl Service {
         Self { context, ready, hot_key_names, pages: Arc::new(Semaphore::new(PAGES_MAX)) }
     }
 
+    /// Whether the copy on disk is still being loaded, before clients are served or beside them.
+    fn is_loading(&self) -> bool {
+        self.context.durability.as_ref().is_some_and(|durability| durability.is_loading())
+    }
+
     async fn answer(self: &Arc<Self>, path: &str) -> Answer {
         match path {
             "/metrics" => self.page().await,
             "/healthz" => Answer::text("200 OK", "ok\n"),
+            "/readyz" if self.is_loading() => Answer::text(UNAVAILABLE, "loading\n"),
             "/readyz" if self.ready.load(Ordering::Relaxed) => Answer::text("200 OK", "ready\n"),
-            "/readyz" => Answer::text("503 Service Unavailable", "not ready\n"),
+            "/readyz" => Answer::text(UNAVAILABLE, "not ready\n"),
             "/" => Answer::text("200 OK", "Volt: /metrics /healthz /readyz\n"),
             _ => Answer::text("404 Not Found", "there are /metrics, /healthz and /readyz\n"),
         }
@@ -279,6 +287,55 @@ fn compose(answer: &Answer, head_only: bool, last: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::command::context::{Durability, Figures, NoControl};
+    use crate::command::options::Options;
+    use crate::command::watch::Hub;
+    use crate::engine::Engine;
+    use crate::stats::Registry;
+    use tokio::runtime::Builder;
+
+    struct Loading(AtomicBool);
+
+    impl Durability for Loading {
+        fn ticket(&self) -> u64 {
+            0
+        }
+
+        fn is_durable(&self, _: u64) -> bool {
+            true
+        }
+
+        fn is_loading(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn figures(&self, _: &mut Figures<'_>) {}
+    }
+
+    #[test]
+    fn ready_is_who_serves_clients_and_has_everything_back() {
+        let (clock, registry) = (Arc::new(Clock::manual()), Arc::new(Registry::default()));
+        let engine = Engine::new(Default::default(), Arc::clone(&clock), Arc::clone(&registry));
+        let options = Options::default();
+        let (hub, _) = Hub::new(&options);
+        let context = Context::new(engine, clock, registry, options, hub, Box::new(NoControl));
+        let loading = Arc::new(Loading(AtomicBool::new(true)));
+        let context = context.with_durability(Some(Arc::clone(&loading) as _));
+        let ready = Arc::new(AtomicBool::new(false));
+        let service = Arc::new(Service::new(Arc::new(context), Arc::clone(&ready), false));
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let ask = |path: &str| runtime.block_on(service.answer(path));
+        let asked = || ask("/readyz");
+        assert_eq!((asked().status, &*asked().body), (UNAVAILABLE, "loading\n"));
+        ready.store(true, Ordering::Relaxed);
+        assert_eq!((asked().status, &*asked().body), (UNAVAILABLE, "loading\n"));
+        assert_eq!(ask("/healthz").status, "200 OK");
+        loading.0.store(false, Ordering::Relaxed);
+        assert_eq!((asked().status, &*asked().body), ("200 OK", "ready\n"));
+        ready.store(false, Ordering::Relaxed);
+        assert_eq!((asked().status, &*asked().body), (UNAVAILABLE, "not ready\n"));
+    }
 
     fn status(head: &str) -> &'static str {
         parse(head.as_bytes()).map_or_else(|refused| &refused.status[..3], |_| "ok")

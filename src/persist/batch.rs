@@ -1,6 +1,6 @@
 //! The keys that have changed since the last cycle, each once.
 
-use super::recover::Hashed;
+use super::load::Hashed;
 use crate::engine::{Marks, Session};
 use std::collections::HashMap;
 

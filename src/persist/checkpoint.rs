@@ -1,6 +1,7 @@
 //! Checkpoints: the whole table, written into the log stretch by stretch while changes go on being written.
 
-use super::writer::{READY_MAX, STRIDE, Writer, add, add_to};
+use super::record::Record;
+use super::writer::{READY_MAX, STRIDE, Writer, add_to};
 use crate::engine::Cursor;
 use std::io;
 
@@ -18,10 +19,15 @@ const LOG_BYTES_MIN: u64 = if cfg!(test) { 256 << 10 } else { 16 << 20 };
 
 /// The walk of a checkpoint.
 pub(super) enum Walk {
+    /// To be begun when everything is loaded: what is not there would be left out.
+    Due {
+        /// What has a later version is marked, and written for that.
+        since: u64,
+    },
     /// Under way.
     At {
         cursor: Cursor,
-        /// What has a later version is marked, and written for that.
+        /// As before.
         since: u64,
         bytes: u64,
         /// Items to look at in one step: fewer when they are large.
@@ -34,8 +40,18 @@ pub(super) enum Walk {
 }
 
 impl Writer {
+    /// Begins the walk that is due, if there is one.
+    pub(super) fn begin_walk(&mut self) {
+        if let Some(Walk::Due { since }) = self.walk {
+            self.walk = Some(Walk::At { cursor: Cursor::default(), since, bytes: 0, stride: 1 });
+        }
+    }
+
     /// Goes on with the checkpoint for a while.
     pub(super) fn write_stretch(&mut self, changes: u64) -> io::Result<()> {
+        if self.loading.is_over() {
+            self.begin_walk();
+        }
         let limit = (changes * STRETCH_FACTOR).clamp(STRETCH_BYTES, STRETCH_MAX_BYTES);
         let mut written = 0;
         while let Some(&Walk::At { cursor, since, bytes, stride }) = self.walk.as_ref() {
@@ -66,10 +82,10 @@ impl Writer {
     /// Packs some items of the walk; where to go on.
     fn step(&mut self, cursor: Cursor, since: u64, stride: usize) -> Option<Cursor> {
         let session = self.handle.pin();
-        let (packer, clock) = (&mut self.packer, self.engine.clock());
+        let packer = &mut self.packer;
         session.scan(cursor, stride, &mut |item| {
             if item.version() <= since {
-                add(packer, &item, clock);
+                packer.add(&Record::Item(session.save(&item)));
             }
         })
     }
@@ -77,7 +93,7 @@ impl Writer {
     /// Ends a checkpoint whose bytes the disk has, and begins one when the log has grown.
     pub(super) fn checkpoint_when_due(&mut self) -> io::Result<()> {
         match &mut self.walk {
-            Some(Walk::At { .. }) => return Ok(()),
+            Some(Walk::Due { .. } | Walk::At { .. }) => return Ok(()),
             Some(Walk::Flushing { position, bytes }) => {
                 let (position, bytes) = (*position, *bytes);
                 if !self.log()?.has_flushed(position) {
@@ -109,7 +125,7 @@ impl Writer {
             // Another one has begun since it was asked for, and whether it is there does not matter any more.
             Some(created) if self.stale > 0 => {
                 self.stale -= 1;
-                self.older.extend(created.ok().map(|created| (created.name().clone(), false)));
+                self.older.extend(created.ok().map(|created| created.name().clone()));
             }
             Some(created) => {
                 self.preparing = false;

@@ -209,12 +209,12 @@ impl Packer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Item;
     use super::*;
+    use crate::engine::Saved;
 
     fn packed(value: &[u8]) -> Vec<Vec<u8>> {
         let mut packer = Packer::new(7, Stamp { base: 1, flushed: 2, versions: 3 }, 40);
-        let item = Item { key: b"key", value, version: 9, ..Item::default() };
+        let item = Saved { key: b"key", value, version: 9, ..Saved::default() };
         packer.add(&Record::Removal { key: b"gone" });
         packer.add(&Record::Item(item));
         packer.seal();

@@ -60,6 +60,8 @@ pub enum Operation {
     Flush,
     /// Waiting for the disk to have them.
     Sync,
+    /// Reading frames back at start.
+    Load,
 }
 
 /// A seam for tests: may fail any operation before it is tried, as a full or dying disk does.

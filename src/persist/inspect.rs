@@ -2,8 +2,9 @@
 //! the directory may be in use.
 
 use super::directory;
-use super::record::{Item, Record};
+use super::record::Record;
 use super::recover::Recovery;
+use crate::engine::Saved;
 use crate::protocol::meta::base64::encode as in_base64;
 use std::collections::HashSet;
 use std::fmt;
@@ -133,7 +134,7 @@ pub fn export(path: &Path, out: &mut dyn Write) -> io::Result<u64> {
     Ok(items)
 }
 
-fn dump(item: &Item<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn dump(item: &Saved<'_>, out: &mut dyn Write) -> io::Result<()> {
     let len = item.value.len();
     if item.key_is_binary {
         let key: Vec<u8> = in_base64(item.key).flatten().collect();
@@ -152,7 +153,7 @@ fn dump(item: &Item<'_>, out: &mut dyn Write) -> io::Result<()> {
 /// What a record turns out to be.
 enum Newest<'r> {
     /// The newest state of its key, to be served.
-    Item(&'r Item<'r>),
+    Item(&'r Saved<'r>),
     /// The newest state of its key: there is none.
     Removed,
     /// The newest state of its key, expired or flushed.

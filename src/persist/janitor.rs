@@ -15,7 +15,7 @@ enum Job {
     /// Wait for the disk.
     Sync(Vec<Syncer>),
     /// Save a manifest, and then delete the generations that it makes void, or set them aside.
-    Supersede { manifest: Manifest, serial: u64, older: Vec<(Name, bool)> },
+    Supersede { manifest: Manifest, serial: u64, older: Vec<(bool, Name)> },
     /// Make a generation.
     Create(Name),
 }
@@ -105,7 +105,7 @@ impl Janitor {
     }
 
     /// Asks for a manifest to be saved, and then for generations to go; those that are damaged are set aside.
-    pub fn supersede(&mut self, manifest: Manifest, serial: u64, older: Vec<(Name, bool)>) {
+    pub fn supersede(&mut self, manifest: Manifest, serial: u64, older: Vec<(bool, Name)>) {
         self.give(Job::Supersede { manifest, serial, older });
     }
 
@@ -164,7 +164,7 @@ fn work(
                     done.failures.fetch_add(1, Ordering::Release);
                     continue;
                 }
-                for (name, damaged) in older {
+                for (damaged, name) in older {
                     match damaged {
                         true => directory.quarantine(&name),
                         false => directory.remove(&name),

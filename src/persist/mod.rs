@@ -22,6 +22,10 @@
 //! * The disk never holds up a command. When it is slow, full or broken, the cache serves on, and says so.
 //! * A damaged directory costs what is damaged, not the start.
 //!
+//! Loading begins before the first client and may go on beside them ([`Startup::Serve`]). What is brought back is older than
+//! whatever a client has done, and gives way to it: the engine sees to that, whether the client has stored the key,
+//! deleted it, or found it missing after it had expired.
+//!
 //! Evictions are not written down: an item that was evicted may come back after a restart. A delete of a key that
 //! is not there is, for that reason.
 //!
@@ -32,7 +36,7 @@
 //! | `directory`, `manifest` | what lies where, and which of it counts |
 //! | `batch`, `writer` | from marks to frames |
 //! | `checkpoint`, `janitor` | the table into the log, and what may take a disk long |
-//! | `scan`, `recover` | finding frames, and bringing them back |
+//! | `scan`, `recover`, `load` | finding frames, reading them newest first, and bringing them back |
 //! | `inspect` | what a directory holds, without serving it |
 //! | `status` | numbers for everybody else |
 
@@ -43,6 +47,7 @@ mod frame;
 mod generation;
 mod inspect;
 mod janitor;
+mod load;
 mod manifest;
 mod record;
 mod recover;
@@ -61,19 +66,31 @@ pub use status::{Counters, State, Status};
 
 use crate::engine::Engine;
 use directory::Directory;
-use recover::{Loaded, Recovery};
+use load::{Loaded, Loading, Progress};
+use manifest::Manifest;
+use recover::Recovery;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use writer::{Start, Writer};
 
 /// How often a directory that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// When clients are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Startup {
+    /// When what is on disk is back, but after [`load_limit`](Options::load_limit) at the latest.
+    #[default]
+    Wait,
+    /// At once: what is not back yet is a miss.
+    Serve,
+}
 
 /// How persistence is set up.
 #[derive(Debug, Clone)]
@@ -84,7 +101,9 @@ pub struct Options {
     pub commit_interval: Duration,
     /// From one wait for the disk to the next. What a power cut may lose is this, the wait, and what a kill loses.
     pub fsync_interval: Duration,
-    /// Longest time that loading may take; what is not loaded then is given up.
+    /// When clients are served.
+    pub startup: Startup,
+    /// Longest time that clients wait for loading; the rest is loaded beside them.
     pub load_limit: Duration,
     /// `true`: no start without a directory that can be written.
     pub required: bool,
@@ -100,6 +119,7 @@ impl Options {
             directory,
             commit_interval: Duration::from_millis(25),
             fsync_interval: Duration::from_millis(250),
+            startup: Startup::default(),
             load_limit: Duration::from_secs(300),
             required: false,
             disk: Disk::default(),
@@ -131,41 +151,75 @@ pub enum StartError {
 pub struct Persist {
     status: Arc<Status>,
     directory: PathBuf,
+    /// How long clients are to wait for loading.
+    patience: Duration,
+    /// Says when loading is over.
+    loaded: Receiver<()>,
+    loader: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Persist {
-    /// Brings back what the directory holds and begins to write. To be called before anybody changes the engine; when it
-    /// returns, the cache is warm.
+    /// Begins to bring back what the directory holds, and to write. To be called before anybody else has a handle of the
+    /// engine.
     ///
     /// # Errors
     /// Another Volt has the directory; and, if persistence is [required](Options::required), it cannot be written.
     pub fn start(engine: &Arc<Engine>, options: Options) -> Result<Self, StartError> {
-        let status = Arc::new(Status::default());
+        let begun = Instant::now();
+        let (status, loading) = (Arc::new(Status::default()), Arc::new(Loading::default()));
+        // What loading does is no change: it has handles of its own kind.
+        let _ = engine.mark_changes();
+        let (over, loaded) = channel();
+        let patience = match options.startup {
+            Startup::Wait => options.load_limit,
+            Startup::Serve => Duration::ZERO,
+        };
+        let mut persist = Self {
+            status: Arc::clone(&status),
+            directory: options.directory.clone(),
+            patience,
+            loaded,
+            loader: None,
+            writer: None,
+        };
         let start = match Directory::open(&options.directory) {
-            Ok(directory) => Some(recover(engine, &status, &options, directory)),
+            Ok(directory) => {
+                let recovery = open(engine, directory.path());
+                let start = Start::of(Arc::new(directory), &recovery);
+                let load = Load { recovery, disk: options.disk.clone(), begun, over };
+                persist.loader = Some(load.start(engine, &status, &loading)?);
+                Some(start)
+            }
             Err(OpenError::Unusable { path, cause }) if !options.required => {
                 tracing::error!("persistence: {} cannot be used: {cause}", path.display());
                 status.set_state(State::Degraded);
+                status.loaded();
+                loading.end(Vec::new());
                 None
             }
             Err(error) => return Err(error.into()),
         };
-        // After loading, which is no change, and before anybody else has a handle.
-        let _ = engine.mark_changes();
-        let directory = options.directory.clone();
-        let (engine, theirs) = (Arc::clone(engine), Arc::clone(&status));
+        let engine = Arc::clone(engine);
         let (ready, begun) = channel();
-        let required = options.required;
-        let writer = std::thread::Builder::new()
+        let (required, path) = (options.required, options.directory.clone());
+        let task = Task { engine, status, loading, options };
+        let writer = thread::Builder::new()
             .name(generation::thread_name("log"))
-            .spawn(move || write(&engine, &theirs, options, start, &ready))
+            .spawn(move || task.write(start, &ready))
             .map_err(StartError::Thread)?;
-        let persist = Self { status, directory: directory.clone(), writer: Some(writer) };
+        persist.writer = Some(writer);
         // The versions that are about to be given out are reserved on disk when this returns.
         match begun.recv() {
-            Ok(Err(cause)) if required => Err(StartError::Unwritable { path: directory, cause }),
+            Ok(Err(cause)) if required => Err(StartError::Unwritable { path, cause }),
             _ => Ok(persist),
+        }
+    }
+
+    /// Waits until clients may be served.
+    pub fn wait(&self) {
+        if self.loaded.recv_timeout(self.patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::info!("persistence: clients are served while loading goes on");
         }
     }
 
@@ -185,46 +239,93 @@ impl Persist {
 impl Drop for Persist {
     fn drop(&mut self) {
         self.status.stop();
-        if let Some(writer) = self.writer.take() {
+        for thread in [self.loader.take(), self.writer.take()].into_iter().flatten() {
             // A panic has been reported; there is nobody to tell here.
-            let _ = writer.join();
+            let _ = thread.join();
         }
     }
 }
 
-/// Brings back what is in the directory.
-fn recover(
-    engine: &Arc<Engine>,
-    status: &Status,
-    options: &Options,
-    directory: Directory,
-) -> Start {
-    let begun = Instant::now();
-    let mut recovery = Recovery::look(directory.path());
-    let missing = recovery.missing();
+/// Opens what is there and has the engine go on from it.
+fn open(engine: &Engine, path: &std::path::Path) -> Recovery {
+    let mut recovery = Recovery::open(path);
+    if recovery.manifest_lost {
+        // The frames say what it said, as a whole.
+        recovery.scan(&mut |_| true);
+    }
+    let manifest = &mut recovery.manifest;
     let now = engine.clock().unix();
-    let due = i64::try_from(recovery.manifest.flush_at).unwrap_or(i64::MAX);
+    let due = i64::try_from(manifest.flush_at).unwrap_or(i64::MAX);
     if due != 0 && due <= now {
         // Nobody was there when its time came.
-        recovery.manifest.flushed = recovery.manifest.versions;
-        recovery.manifest.flush_at = 0;
+        manifest.flushed = manifest.versions;
+        manifest.flush_at = 0;
     }
-    engine.resume(recovery.manifest.versions, recovery.manifest.flushed);
+    engine.resume(manifest.versions, manifest.flushed);
     if due > now {
         engine.flush_at(engine.clock().from_unix(due));
     }
-    let loaded = recovery.load(engine, &engine.handle(), begun + options.load_limit);
-    let took = begun.elapsed();
-    let counters = &status.counters;
-    counters.recovered_items.store(loaded.items, Ordering::Relaxed);
-    counters.recovery_missing.store(missing, Ordering::Relaxed);
-    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    counters.recovery_us.store(us, Ordering::Relaxed);
-    report(&recovery, loaded, missing, took);
-    let damaged: Vec<_> = recovery.damaged().cloned().collect();
-    let names = recovery.found.into_iter().map(|found| found.name);
-    let older = names.map(|name| (name.clone(), damaged.contains(&name))).collect();
-    Start { directory: Arc::new(directory), manifest: recovery.manifest, older }
+    engine.begin_restoring();
+    recovery
+}
+
+/// Loading, to be done on a thread of its own.
+struct Load {
+    recovery: Recovery,
+    disk: Disk,
+    begun: Instant,
+    /// Told when it is over.
+    over: Sender<()>,
+}
+
+impl Load {
+    fn start(
+        self,
+        engine: &Arc<Engine>,
+        status: &Arc<Status>,
+        loading: &Arc<Loading>,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let (engine, status, loading) =
+            (Arc::clone(engine), Arc::clone(status), Arc::clone(loading));
+        let run = move || {
+            let over = self.over.clone();
+            let run = AssertUnwindSafe(|| self.run(&engine, &status));
+            let damaged = catch_unwind(run).unwrap_or_else(|_| {
+                tracing::error!("persistence: loading has panicked; what is not back is lost");
+                Vec::new()
+            });
+            engine.end_restoring();
+            status.loaded();
+            loading.end(damaged);
+            // Nobody waits when clients are served at once.
+            let _ = over.send(());
+        };
+        let named = thread::Builder::new().name(generation::thread_name("load"));
+        named.spawn(run).map_err(StartError::Thread)
+    }
+
+    /// Brings everything back; the generations that are damaged.
+    fn run(mut self, engine: &Arc<Engine>, status: &Status) -> Vec<directory::Name> {
+        let recovery = &mut self.recovery;
+        let mut progress = Progress::new(status, recovery.bytes());
+        if !recovery.manifest_lost {
+            if !recovery.scan(&mut |bytes| progress.looked(bytes)) {
+                return Vec::new();
+            }
+            // The same as the manifest says, or else somebody has tampered with it.
+            engine.resume(recovery.manifest.versions, recovery.manifest.flushed);
+        }
+        let missing = recovery.missing();
+        let loaded = load::load(recovery, engine, status, &self.disk, &mut progress);
+        let took = self.begun.elapsed();
+        let counters = &status.counters;
+        counters.recovery_percent.store(100, Ordering::Relaxed);
+        counters.recovery_missing.store(missing, Ordering::Relaxed);
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        counters.recovery_us.store(us, Ordering::Relaxed);
+        report(recovery, loaded, missing, took);
+        recovery.damaged().cloned().collect()
+    }
 }
 
 fn report(recovery: &Recovery, loaded: Loaded, missing: u64, took: Duration) {
@@ -237,87 +338,91 @@ fn report(recovery: &Recovery, loaded: Loaded, missing: u64, took: Duration) {
         tracing::warn!("persistence: the manifest is lost; all frames that are there count");
     }
     let Loaded { items, bytes, dead, cut_short } = loaded;
-    let how = if cut_short { ", until memory or time ran out" } else { "" };
+    let how = match cut_short {
+        true => ", the rest found no room, or could not be read",
+        false => "",
+    };
     tracing::info!(
         "persistence: {items} items of {bytes} bytes are back after {took:?}{how}; {dead} had expired or were flushed"
     );
 }
 
-/// The writer's thread. Says on `ready` how the first write went.
-fn write(
-    engine: &Arc<Engine>,
-    status: &Arc<Status>,
+/// What the writer's thread has.
+struct Task {
+    engine: Arc<Engine>,
+    status: Arc<Status>,
+    loading: Arc<Loading>,
     options: Options,
-    start: Option<Start>,
-    ready: &Sender<io::Result<()>>,
-) {
-    let at_start = start.is_some();
-    if !at_start {
-        // Nobody is to wait for a disk that may never come.
-        let _ = ready.send(Ok(()));
-    }
-    let Some(start) = start.or_else(|| wait_for_directory(engine, status, &options)) else {
-        return;
-    };
-    // What is found later than the start was not loaded: it does not count.
-    let mut start = Some((start, !at_start));
-    while let Some((from, void)) = start.take() {
-        let directory = Arc::clone(&from.directory);
-        let cycles = || cycle(engine, status, &options, from, void, ready);
-        match catch_unwind(AssertUnwindSafe(cycles)) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!("persistence: {error}; nothing is written");
-                status.set_state(State::Degraded);
-                let _ = ready.send(Err(error));
-            }
-            Err(_) => {
-                tracing::error!("persistence: the writer has panicked; it begins anew");
-                status.set_state(State::Degraded);
-                std::thread::park_timeout(RETRY);
-                start = Some((Start::found(directory).0, true));
+}
+
+impl Task {
+    /// The writer's thread. Says on `ready` how the first write went.
+    fn write(&self, start: Option<Start>, ready: &Sender<io::Result<()>>) {
+        let at_start = start.is_some();
+        if !at_start {
+            // Nobody is to wait for a disk that may never come.
+            let _ = ready.send(Ok(()));
+        }
+        let Some(start) = start.or_else(|| self.wait_for_directory()) else { return };
+        // What is found later than the start was not loaded: it does not count.
+        let mut start = Some((start, !at_start));
+        while let Some((from, void)) = start.take() {
+            let directory = Arc::clone(&from.directory);
+            match catch_unwind(AssertUnwindSafe(|| self.cycle(from, void, ready))) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!("persistence: {error}; nothing is written");
+                    self.status.set_state(State::Degraded);
+                    let _ = ready.send(Err(error));
+                }
+                Err(_) => {
+                    tracing::error!("persistence: the writer has panicked; it begins anew");
+                    self.status.set_state(State::Degraded);
+                    thread::park_timeout(RETRY);
+                    start = Some((Start::found(directory), true));
+                }
             }
         }
     }
-}
 
-/// Writes until the end.
-fn cycle(
-    engine: &Arc<Engine>,
-    status: &Arc<Status>,
-    options: &Options,
-    start: Start,
-    void: bool,
-    ready: &Sender<io::Result<()>>,
-) -> io::Result<()> {
-    let (engine, status) = (Arc::clone(engine), Arc::clone(status));
-    let mut writer = Writer::new(engine, status, options.clone(), start)?;
-    let begun = writer.begin(void).map_err(|error| writer.refused(error));
-    // Nobody listens any more after the first time.
-    let _ = ready.send(begun);
-    writer.run();
-    Ok(())
+    /// Writes until the end.
+    fn cycle(&self, start: Start, void: bool, ready: &Sender<io::Result<()>>) -> io::Result<()> {
+        let (engine, status) = (Arc::clone(&self.engine), Arc::clone(&self.status));
+        let loading = Arc::clone(&self.loading);
+        let mut writer = Writer::new(engine, status, loading, self.options.clone(), start)?;
+        let begun = writer.begin(void).map_err(|error| writer.refused(error));
+        // Nobody listens any more after the first time.
+        let _ = ready.send(begun);
+        writer.run();
+        Ok(())
+    }
+
+    /// Tries the directory until it can be used; `None` to stop.
+    fn wait_for_directory(&self) -> Option<Start> {
+        self.status.is_written_by(thread::current());
+        while !self.status.is_stopping() {
+            if let Ok(directory) = Directory::open(&self.options.directory) {
+                let start = Start::found(Arc::new(directory));
+                self.engine.resume(start.manifest.versions, 0);
+                return Some(start);
+            }
+            thread::park_timeout(RETRY);
+        }
+        None
+    }
 }
 
 impl Start {
-    /// What there is in a directory; with the manifest's last version.
-    fn found(directory: Arc<Directory>) -> (Self, u64) {
-        let Recovery { manifest, found, .. } = Recovery::look(directory.path());
-        let older = found.into_iter().map(|found| (found.name, false)).collect();
-        (Self { directory, manifest, older }, manifest.versions)
+    /// Goes on from what was found.
+    fn of(directory: Arc<Directory>, recovery: &Recovery) -> Self {
+        let manifest = Manifest { next: recovery.above(), ..recovery.manifest };
+        let older = recovery.found.iter().map(|found| found.name.clone()).collect();
+        Self { directory, manifest, older }
     }
-}
 
-/// Tries the directory until it can be used; `None` to stop.
-fn wait_for_directory(engine: &Engine, status: &Status, options: &Options) -> Option<Start> {
-    status.is_written_by(std::thread::current());
-    while !status.is_stopping() {
-        if let Ok(directory) = Directory::open(&options.directory) {
-            let (start, versions) = Start::found(Arc::new(directory));
-            engine.resume(versions, 0);
-            return Some(start);
-        }
-        std::thread::park_timeout(RETRY);
+    /// What there is in a directory.
+    fn found(directory: Arc<Directory>) -> Self {
+        let recovery = Recovery::look(directory.path());
+        Self::of(directory, &recovery)
     }
-    None
 }

@@ -8,7 +8,7 @@
 //! Numbers are little-endian. The exptime is an absolute Unix time in seconds, so that it means the same in
 //! another process. What is not there (no flags, no end, no chosen cas unique) takes no bytes.
 
-use crate::engine::KEY_MAX;
+use crate::engine::{KEY_MAX, Saved};
 
 const REMOVAL: u8 = 1;
 const STALE: u8 = 1 << 1;
@@ -23,37 +23,12 @@ const HAS_CAS: u8 = 1 << 7;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record<'b> {
     /// It has this item.
-    Item(Item<'b>),
+    Item(Saved<'b>),
     /// It has none.
     Removal {
         /// The key.
         key: &'b [u8],
     },
-}
-
-/// An item on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Item<'b> {
-    /// The key, 1 to 250 bytes.
-    pub key: &'b [u8],
-    /// The value.
-    pub value: &'b [u8],
-    /// Client flags.
-    pub flags: u32,
-    /// Deadline in Unix seconds, 0 for never.
-    pub exptime: u64,
-    /// The version, which is the cas unique unless a client has chosen one.
-    pub version: u64,
-    /// The cas unique that a client has chosen.
-    pub chosen_cas: Option<u64>,
-    /// Marked as stale.
-    pub stale: bool,
-    /// Being recached by somebody.
-    pub token_sent: bool,
-    /// Fetched since it was stored.
-    pub fetched: bool,
-    /// The key was given in base64.
-    pub key_is_binary: bool,
 }
 
 impl<'b> Record<'b> {
@@ -69,7 +44,7 @@ impl<'b> Record<'b> {
     pub fn len(&self) -> usize {
         match self {
             Self::Item(item) => {
-                let optional = item.optional();
+                let optional = optional(item);
                 14 + optional.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
                     + item.key.len()
                     + item.value.len()
@@ -81,7 +56,7 @@ impl<'b> Record<'b> {
     /// Appends its encoding.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Item(item) => item.encode(out),
+            Self::Item(item) => encode(item, out),
             Self::Removal { key } => {
                 out.extend([REMOVAL, key.len() as u8]);
                 out.extend(*key);
@@ -98,7 +73,7 @@ impl<'b> Record<'b> {
             return None;
         }
         let record = match marks & REMOVAL {
-            0 => Self::Item(Item::decode(marks, key_len, &mut rest)?),
+            0 => Self::Item(decode(marks, key_len, &mut rest)?),
             _ => Self::Removal { key: take(&mut rest, key_len)? },
         };
         *bytes = rest;
@@ -106,66 +81,61 @@ impl<'b> Record<'b> {
     }
 }
 
-impl<'b> Item<'b> {
-    /// The fields that may be missing: their marks and bytes.
-    fn optional(&self) -> [(u8, OptionalBytes); 3] {
-        let field = |mark, there, bytes: &[u8]| match there {
-            true => (mark, OptionalBytes::new(bytes)),
-            false => (0, OptionalBytes::default()),
-        };
-        [
-            field(HAS_FLAGS, self.flags != 0, &self.flags.to_le_bytes()),
-            field(HAS_EXPTIME, self.exptime != 0, &self.exptime.to_le_bytes()),
-            field(
-                HAS_CAS,
-                self.chosen_cas.is_some(),
-                &self.chosen_cas.unwrap_or_default().to_le_bytes(),
-            ),
-        ]
-    }
+/// The fields that may be missing: their marks and bytes.
+fn optional(item: &Saved<'_>) -> [(u8, OptionalBytes); 3] {
+    let field = |mark, there, bytes: &[u8]| match there {
+        true => (mark, OptionalBytes::new(bytes)),
+        false => (0, OptionalBytes::default()),
+    };
+    let cas = item.chosen_cas;
+    [
+        field(HAS_FLAGS, item.flags != 0, &item.flags.to_le_bytes()),
+        field(HAS_EXPTIME, item.exptime != 0, &item.exptime.to_le_bytes()),
+        field(HAS_CAS, cas.is_some(), &cas.unwrap_or_default().to_le_bytes()),
+    ]
+}
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        let optional = self.optional();
-        let mut marks = optional.iter().fold(0, |marks, (mark, _)| marks | mark);
-        for (set, mark) in [
-            (self.stale, STALE),
-            (self.token_sent, TOKEN),
-            (self.fetched, FETCHED),
-            (self.key_is_binary, BINARY_KEY),
-        ] {
-            marks |= if set { mark } else { 0 };
-        }
-        out.extend([marks, self.key.len() as u8]);
-        out.extend((self.value.len() as u32).to_le_bytes());
-        out.extend(self.version.to_le_bytes());
-        for (_, bytes) in &optional {
-            out.extend(bytes.as_slice());
-        }
-        out.extend(self.key);
-        out.extend(self.value);
+fn encode(item: &Saved<'_>, out: &mut Vec<u8>) {
+    let optional = optional(item);
+    let mut marks = optional.iter().fold(0, |marks, (mark, _)| marks | mark);
+    for (set, mark) in [
+        (item.stale, STALE),
+        (item.token_sent, TOKEN),
+        (item.fetched, FETCHED),
+        (item.key_is_binary, BINARY_KEY),
+    ] {
+        marks |= if set { mark } else { 0 };
     }
+    out.extend([marks, item.key.len() as u8]);
+    out.extend((item.value.len() as u32).to_le_bytes());
+    out.extend(item.version.to_le_bytes());
+    for (_, bytes) in &optional {
+        out.extend(bytes.as_slice());
+    }
+    out.extend(item.key);
+    out.extend(item.value);
+}
 
-    fn decode(marks: u8, key_len: usize, rest: &mut &'b [u8]) -> Option<Self> {
-        let value_len = u32::from_le_bytes(array(rest)?) as usize;
-        let version = u64::from_le_bytes(array(rest)?);
-        let mut item = Self { version, ..Self::default() };
-        if marks & HAS_FLAGS != 0 {
-            item.flags = u32::from_le_bytes(array(rest)?);
-        }
-        if marks & HAS_EXPTIME != 0 {
-            item.exptime = u64::from_le_bytes(array(rest)?);
-        }
-        if marks & HAS_CAS != 0 {
-            item.chosen_cas = Some(u64::from_le_bytes(array(rest)?));
-        }
-        item.key = take(rest, key_len)?;
-        item.value = take(rest, value_len)?;
-        item.stale = marks & STALE != 0;
-        item.token_sent = marks & TOKEN != 0;
-        item.fetched = marks & FETCHED != 0;
-        item.key_is_binary = marks & BINARY_KEY != 0;
-        Some(item)
+fn decode<'b>(marks: u8, key_len: usize, rest: &mut &'b [u8]) -> Option<Saved<'b>> {
+    let value_len = u32::from_le_bytes(array(rest)?) as usize;
+    let version = u64::from_le_bytes(array(rest)?);
+    let mut item = Saved { version, ..Saved::default() };
+    if marks & HAS_FLAGS != 0 {
+        item.flags = u32::from_le_bytes(array(rest)?);
     }
+    if marks & HAS_EXPTIME != 0 {
+        item.exptime = u64::from_le_bytes(array(rest)?);
+    }
+    if marks & HAS_CAS != 0 {
+        item.chosen_cas = Some(u64::from_le_bytes(array(rest)?));
+    }
+    item.key = take(rest, key_len)?;
+    item.value = take(rest, value_len)?;
+    item.stale = marks & STALE != 0;
+    item.token_sent = marks & TOKEN != 0;
+    item.fetched = marks & FETCHED != 0;
+    item.key_is_binary = marks & BINARY_KEY != 0;
+    Some(item)
 }
 
 /// Up to 8 bytes.
@@ -223,7 +193,7 @@ mod tests {
             let record = if removal {
                 Record::Removal { key: &key }
             } else {
-                Record::Item(Item {
+                Record::Item(Saved {
                     key: &key,
                     value: &value,
                     flags: numbers.0,

@@ -43,26 +43,49 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks at a generation.
-    pub fn look(name: Name) -> Self {
-        let (files, places, stamp) = Default::default();
-        let mut found = Self { name, files, places, stamp, rejected: 0, unreadable: false };
-        for path in data_files(&found.name.path) {
+    /// Opens a generation; there are no places before a [`scan`](Self::scan).
+    pub fn open(name: Name) -> Self {
+        let (mut files, mut unreadable) = (Vec::new(), false);
+        for path in data_files(&name.path) {
             match File::open(&path) {
-                Ok(file) => {
-                    found.unreadable |= found.scan(&file).is_err();
-                    found.files.push(file);
-                }
-                Err(_) => found.unreadable = true,
+                Ok(file) => files.push(file),
+                Err(_) => unreadable = true,
             }
         }
-        // A frame that sled has moved is there twice.
-        found.places.sort_unstable();
-        found.places.dedup_by_key(|place| place.sequence);
-        found
+        let (places, stamp) = Default::default();
+        Self { name, files, places, stamp, rejected: 0, unreadable }
     }
 
-    fn scan(&mut self, mut file: &File) -> io::Result<()> {
+    /// Bytes of its files.
+    pub fn bytes(&self) -> u64 {
+        let len = |file: &File| file.metadata().map_or(0, |found| found.len());
+        self.files.iter().map(len).sum()
+    }
+
+    /// Looks at all its bytes. Says on `go_on` how many more those are, now and then; `false` when that says so.
+    pub fn scan(&mut self, go_on: &mut dyn FnMut(u64) -> bool) -> bool {
+        let mut all = true;
+        for index in 0..self.files.len() {
+            let mut go_on = |bytes| {
+                all &= go_on(bytes);
+                all
+            };
+            let file = self.files[index].try_clone();
+            let scanned = file.and_then(|file| self.scan_file(&file, index as u32, &mut go_on));
+            self.unreadable |= scanned.is_err();
+        }
+        // A frame that sled has moved is there twice.
+        self.places.sort_unstable();
+        self.places.dedup_by_key(|place| place.sequence);
+        all
+    }
+
+    fn scan_file(
+        &mut self,
+        mut file: &File,
+        index: u32,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<()> {
         let magic = memmem::Finder::new(MAGIC);
         let mut buffer = Vec::with_capacity(CHUNK + FRAME_MAX);
         // Where the buffer begins in the file.
@@ -71,6 +94,9 @@ impl Found {
             let before = buffer.len();
             let read = file.by_ref().take(CHUNK as u64).read_to_end(&mut buffer);
             let at_end = buffer.len() == before;
+            if !go_on((buffer.len() - before) as u64) {
+                return Ok(());
+            }
             let mut at = 0;
             while let Some(skip) = magic.find(&buffer[at..]) {
                 let candidate = &buffer[at + skip..];
@@ -78,7 +104,7 @@ impl Found {
                     at += skip;
                     break;
                 }
-                at += skip + self.judge(candidate, start + (at + skip) as u64);
+                at += skip + self.judge(candidate, index, start + (at + skip) as u64);
             }
             if at_end {
                 return read.map(|_| ());
@@ -92,7 +118,7 @@ impl Found {
     }
 
     /// Takes note of a frame, or of one that is none; the bytes that are done with.
-    fn judge(&mut self, candidate: &[u8], offset: u64) -> usize {
+    fn judge(&mut self, candidate: &[u8], file: u32, offset: u64) -> usize {
         let Some(frame) = Frame::decode(candidate, self.name.secret) else {
             self.rejected += 1;
             return MAGIC.len();
@@ -101,7 +127,6 @@ impl Found {
         stamp.base = stamp.base.max(frame.stamp.base);
         stamp.flushed = stamp.flushed.max(frame.stamp.flushed);
         stamp.versions = stamp.versions.max(frame.stamp.versions);
-        let file = self.files.len() as u32;
         self.places.push(Place { sequence: frame.sequence, file, offset });
         HEADER_LEN + frame.payload.len()
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// Bringing back what there is.
+    /// Bringing back what there is; what is acknowledged meanwhile is on disk within the bounds.
     Loading,
     /// What is acknowledged is on disk within the bounds.
     Ok,
@@ -56,7 +56,11 @@ pub struct Counters {
     pub longest_cycle_us: AtomicU64,
     /// Items that were brought back at the start.
     pub recovered_items: AtomicU64,
-    /// How long that took, in microseconds.
+    /// Bytes of their keys and values.
+    pub recovered_bytes: AtomicU64,
+    /// How much of loading is done, in percent.
+    pub recovery_percent: AtomicU64,
+    /// How long that took, in microseconds; 0 before it is over.
     pub recovery_us: AtomicU64,
     /// Frames that were damaged or missing at the start.
     pub recovery_missing: AtomicU64,
@@ -65,7 +69,7 @@ pub struct Counters {
 impl Counters {
     /// All of them, as `stats` names them.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, u64); 14] {
+    pub fn all(&self) -> [(&'static str, u64); 16] {
         [
             ("persist_generation", &self.generation),
             ("persist_marked", &self.marked),
@@ -79,6 +83,8 @@ impl Counters {
             ("persist_sync_us", &self.sync_us),
             ("persist_longest_cycle_us", &self.longest_cycle_us),
             ("persist_recovered_items", &self.recovered_items),
+            ("persist_recovered_bytes", &self.recovered_bytes),
+            ("persist_recovery_percent", &self.recovery_percent),
             ("persist_recovery_us", &self.recovery_us),
             ("persist_recovery_missing", &self.recovery_missing),
         ]
@@ -90,6 +96,8 @@ impl Counters {
 #[derive(Debug)]
 pub struct Status {
     state: AtomicU8,
+    /// What there is on disk is being brought back.
+    loading: AtomicBool,
     /// Cycles that have begun.
     begun: AtomicU64,
     /// The last cycle whose changes a kill does not lose any more.
@@ -107,7 +115,8 @@ pub struct Status {
 impl Default for Status {
     fn default() -> Self {
         Self {
-            state: AtomicU8::new(State::Loading as u8),
+            state: AtomicU8::new(State::Ok as u8),
+            loading: AtomicBool::new(true),
             begun: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             opened: Instant::now(),
@@ -123,11 +132,22 @@ impl Default for Status {
 impl Status {
     /// How it is doing.
     pub fn state(&self) -> State {
-        match self.state.load(Ordering::Relaxed) {
-            0 => State::Loading,
-            1 => State::Ok,
-            _ => State::Degraded,
+        if self.state.load(Ordering::Relaxed) == State::Degraded as u8 {
+            State::Degraded
+        } else if self.is_loading() {
+            State::Loading
+        } else {
+            State::Ok
         }
+    }
+
+    /// Whether what there is on disk is being brought back.
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Acquire)
+    }
+
+    pub(super) fn loaded(&self) {
+        self.loading.store(false, Ordering::Release);
     }
 
     /// Changes the state; what it was.

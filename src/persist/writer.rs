@@ -19,12 +19,12 @@ use super::directory::{Directory, Name};
 use super::frame::{Packer, Stamp};
 use super::generation::{Disk, Generation, Operation, Syncer};
 use super::janitor::Janitor;
+use super::load::Loading;
 use super::manifest::Manifest;
-use super::record::{Item, Record};
+use super::record::Record;
 use super::recover::RESERVE;
 use super::status::{State, Status};
-use crate::clock::Clock;
-use crate::engine::{Cursor, Engine, Handle, ItemRef, Lookup, Lost, Marks};
+use crate::engine::{Engine, Handle, Lookup, Lost, Marks};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +52,7 @@ pub(super) struct Writer {
     directory: Arc<Directory>,
     pub(super) janitor: Janitor,
     pub(super) status: Arc<Status>,
+    pub(super) loading: Arc<Loading>,
     options: Options,
     manifest: Manifest,
     /// Of the manifest, to be saved in this order.
@@ -67,8 +68,8 @@ pub(super) struct Writer {
     /// Generations before this one whose database has not handed everything to the kernel yet.
     closing: Vec<Generation>,
     pub(super) walk: Option<Walk>,
-    /// Generations before that one which still count, and whether they are damaged.
-    pub(super) older: Vec<(Name, bool)>,
+    /// Generations before that one which still count.
+    pub(super) older: Vec<Name>,
     /// What was written and the disk was not asked about yet.
     unsynced: Vec<Syncer>,
     synced_at: Instant,
@@ -91,8 +92,8 @@ pub(super) struct Writer {
 pub(super) struct Start {
     pub(super) directory: Arc<Directory>,
     pub(super) manifest: Manifest,
-    /// Generations that count, and whether they are damaged.
-    pub(super) older: Vec<(Name, bool)>,
+    /// Generations that count.
+    pub(super) older: Vec<Name>,
 }
 
 impl Writer {
@@ -100,6 +101,7 @@ impl Writer {
     pub(super) fn new(
         engine: Arc<Engine>,
         status: Arc<Status>,
+        loading: Arc<Loading>,
         options: Options,
         start: Start,
     ) -> io::Result<Self> {
@@ -112,6 +114,7 @@ impl Writer {
             janitor: Janitor::start(Arc::clone(&start.directory), options.disk.clone())?,
             directory: start.directory,
             status,
+            loading,
             options,
             manifest: start.manifest,
             serial: 0,
@@ -200,8 +203,7 @@ impl Writer {
         self.stale += u32::from(std::mem::take(&mut self.preparing));
         self.closing.clear();
         // What is there besides may have been left by what has failed.
-        let there = directory::generations(self.directory.path());
-        self.older = there.into_iter().map(|name| (name, false)).collect();
+        self.older = directory::generations(self.directory.path());
         self.walk = None;
         self.unsynced.clear();
         self.packer.forget();
@@ -244,7 +246,7 @@ impl Writer {
 
     /// A name for the next generation. Its frames are numbered well beyond what is written until it begins.
     pub(super) fn next_name(&self) -> io::Result<Name> {
-        let numbers = self.older.iter().map(|(name, _)| name.number);
+        let numbers = self.older.iter().map(|name| name.number);
         let number = numbers.chain(self.log.as_ref().map(|log| log.name().number)).max();
         let secret = getrandom::u64().map_err(io::Error::other)?;
         let first = self.packer.next().saturating_add(FRAMES_AHEAD);
@@ -260,13 +262,13 @@ impl Writer {
         }
         let name = log.name().clone();
         if let Some(before) = self.log.replace(log) {
-            self.older.push((before.name().clone(), false));
+            self.older.push(before.name().clone());
             self.closing.push(before);
         }
         self.packer.restart(name.secret, name.first);
         // Everything of a later version is marked after this, so it is in this generation whether walked over or not.
         let since = self.engine.last_version();
-        self.walk = Some(Walk::At { cursor: Cursor::default(), since, bytes: 0, stride: 1 });
+        self.walk = Some(Walk::Due { since });
         // Until this walk is through, there are changes that nothing on disk has.
         self.owing |= self.walk_again;
         self.walk_again = false;
@@ -291,7 +293,7 @@ impl Writer {
             manifest.base = base;
             manifest.next = manifest.next.max(base);
         })?;
-        self.janitor.supersede(self.manifest, self.serial, std::mem::take(&mut self.older));
+        self.give_up_older();
         Ok(())
     }
 
@@ -301,7 +303,14 @@ impl Writer {
         self.manifest = Manifest { base, next, ..self.manifest };
         self.packer.stamp.base = base;
         self.serial += 1;
-        self.janitor.supersede(self.manifest, self.serial, std::mem::take(&mut self.older));
+        self.give_up_older();
+    }
+
+    /// Has the generations go that the manifest makes void.
+    fn give_up_older(&mut self) {
+        let older = std::mem::take(&mut self.older).into_iter();
+        let older = older.map(|name| (self.loading.has_damage(&name), name)).collect();
+        self.janitor.supersede(self.manifest, self.serial, older);
     }
 
     fn save(&mut self, change: impl FnOnce(&mut Manifest)) -> io::Result<()> {
@@ -384,7 +393,7 @@ impl Writer {
                 let key = self.batch.key(next);
                 next += 1;
                 match session.peek(session.key(key)) {
-                    Lookup::Hit(item) => add(&mut self.packer, &item, self.engine.clock()),
+                    Lookup::Hit(item) => self.packer.add(&Record::Item(session.save(&item))),
                     Lookup::Miss | Lookup::Expired | Lookup::Flushed => {
                         self.packer.add(&Record::Removal { key });
                     }
@@ -462,6 +471,8 @@ impl Writer {
             self.begin(false)?;
         }
         if complete {
+            // What is not loaded yet still counts where it is.
+            self.begin_walk();
             while matches!(self.walk, Some(Walk::At { .. })) {
                 self.log()?.flush()?;
                 self.write_stretch(STRETCH_MAX_BYTES)?;
@@ -488,26 +499,6 @@ impl Writer {
         self.disk().check(Operation::Create)?;
         self.directory.save(manifest, self.serial + 1)
     }
-}
-
-/// Adds an item's record.
-pub(super) fn add(packer: &mut Packer, item: &ItemRef<'_>, clock: &Clock) {
-    let exptime = match item.exptime() {
-        0 => 0,
-        at => clock.to_unix(at).unsigned_abs(),
-    };
-    packer.add(&Record::Item(Item {
-        key: item.key(),
-        value: item.value(),
-        flags: item.flags(),
-        exptime,
-        version: item.version(),
-        chosen_cas: item.chosen_cas(),
-        stale: item.stale(),
-        token_sent: item.token_sent(),
-        fetched: item.fetched(),
-        key_is_binary: item.key_is_binary(),
-    }));
 }
 
 pub(super) fn add_to(counter: &AtomicU64, by: u64) {

@@ -214,6 +214,10 @@ impl Durability for Stuck {
         true
     }
 
+    fn is_loading(&self) -> bool {
+        false
+    }
+
     fn figures(&self, sink: &mut Figures<'_>) {
         while self.0.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(5));

@@ -10,6 +10,11 @@ use super::{Graveyard, Table, order, unlink};
 use crate::sync::{AtomicUsize, Ordering};
 
 impl Table {
+    /// Links bucket `index` in, so that nobody has to on the way to an item.
+    pub fn link_in<G: Graveyard>(&self, index: usize, graves: &G) {
+        self.bucket(index as u64, graves);
+    }
+
     /// The entry point for a hash: its bucket, or the nearest ancestor that is linked.
     #[inline]
     pub(super) fn bucket<G: Graveyard>(&self, hash: u64, graves: &G) -> &AtomicUsize {
