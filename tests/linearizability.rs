@@ -69,6 +69,11 @@ fn verbs_are_linearizable_under_eviction() {
 }
 
 #[test]
+fn verbs_are_linearizable_under_eviction_with_second_chances() {
+    run(Variant { evicting: true, policy: PolicyKind::S3Fifo, ..PLAIN });
+}
+
+#[test]
 fn everything_at_once_is_linearizable() {
     run(Variant { evicting: true, expiring: true, flushing: true, policy: PolicyKind::Lfu });
 }

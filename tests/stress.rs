@@ -32,6 +32,11 @@ const STAMP: usize = 40;
 const BAG_BYTES: usize = 64 << 10;
 
 #[test]
+fn s3fifo_keeps_values_whole_and_memory_bounded() {
+    stress(PolicyKind::S3Fifo);
+}
+
+#[test]
 fn lru_keeps_values_whole_and_memory_bounded() {
     stress(PolicyKind::Lru);
 }
@@ -97,7 +102,11 @@ fn keep(arena: &Arena, end: Instant) {
 }
 
 fn sum(stats: &EngineStats) -> usize {
-    (stats.item_bytes + stats.table_bytes + stats.garbage_bytes + stats.buffer_bytes) as usize
+    (stats.item_bytes
+        + stats.table_bytes
+        + stats.policy_bytes
+        + stats.garbage_bytes
+        + stats.buffer_bytes) as usize
 }
 
 /// What the account may exceed the limit by. Garbage counts for an eighth of the limit at most when it is decided whether to

@@ -409,7 +409,8 @@ impl Check<'_> {
 }
 
 /// Names of the policies.
-const POLICIES: [(&str, PolicyKind); 2] = [("lru", PolicyKind::Lru), ("lfu", PolicyKind::Lfu)];
+const POLICIES: [(&str, PolicyKind); 3] =
+    [("s3fifo", PolicyKind::S3Fifo), ("lru", PolicyKind::Lru), ("lfu", PolicyKind::Lfu)];
 
 /// Names of the ways to start.
 const STARTUPS: [(&str, Startup); 2] = [("wait", Startup::Wait), ("serve", Startup::Serve)];

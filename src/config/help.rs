@@ -85,7 +85,7 @@ Volt's own
     inspect <dir>         in place of flags: verify a data directory and print what it
                           holds; export <dir> writes its items to standard output as
                           commands, import <dir> adds those on standard input to it
-    --policy <name>       what is evicted first: lru or lfu (default: lru)
+    --policy <name>       what is evicted first: s3fifo, lru or lfu (default: s3fifo)
     --metrics-listen <addr> where /metrics, /healthz and /readyz are: host:port or
                           off (default: 127.0.0.1:9150)
 volt healthcheck [<addr>] does a Volt answer there? exit code 0 or 1

@@ -115,7 +115,7 @@ impl Default for Memory {
             limit: ByteSize(64 << 20),
             item_size_max: ByteSize(1 << 20),
             evictions: true,
-            policy: "lru".to_owned(),
+            policy: "s3fifo".to_owned(),
             hash_power: 12,
         }
     }

@@ -200,7 +200,7 @@ fn what_memcached_refuses_is_refused_in_its_words() {
             "expected permissions in octal, such as 700 or 770, up to 777 (-a 7777)",
             64,
         ),
-        ("volt --policy fifo", "expected \"lru\" or \"lfu\" (--policy fifo)", 64),
+        ("volt --policy fifo", "expected \"s3fifo\" or \"lru\" or \"lfu\" (--policy fifo)", 64),
         ("volt -a 9", "expected permissions in octal, such as 700 or 770, up to 777 (-a 9)", 64),
     ] {
         assert_eq!(fails(line), (message.to_owned(), code), "{line}");

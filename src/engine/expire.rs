@@ -12,8 +12,13 @@ use std::sync::Arc;
 
 /// Buckets visited under one pin.
 const STRIDE: usize = 1024;
-/// A full round over the table is spread over at least this many calls of `maintain`.
+/// A full round over the table is spread over at least this many calls of `maintain`, that is, takes a second;
 const ROUND_CALLS: usize = 10;
+/// a large table's takes longer, so many buckets a call: with ten million items and deadlines all the time a round takes six
+/// seconds, and a twentieth of a core.
+const CALL_BUCKETS: usize = 256 * 1024;
+/// Buckets ahead of a sweep whose items the processor is asked for.
+const AHEAD: usize = 12;
 /// Samples that one call of `maintain` evicts at most when the memory limit was lowered.
 const SHRINK_SAMPLES: usize = 20_000;
 /// Steps of the epoch, and one to spare, until what was removed is freed.
@@ -64,6 +69,7 @@ impl Engine {
     /// what is dead, evicts down to a lowered limit, and lets the epoch move on.
     pub fn maintain(&self, handle: &Handle) {
         self.advance_round(handle);
+        self.fit_policy();
         self.shrink(handle);
         handle.settle();
         memory::trim();
@@ -92,7 +98,7 @@ impl Engine {
             // The round finds the next deadline anew; stores meanwhile lower it as they come.
             self.next_due.store(RelTime::MAX, Ordering::Relaxed);
         }
-        let end = (at + (size / ROUND_CALLS).max(STRIDE)).min(size);
+        let end = (at + (size / ROUND_CALLS).clamp(STRIDE, CALL_BUCKETS)).min(size);
         while at < end {
             let stop = (at + STRIDE).min(end);
             handle.pin().sweep(at, stop);
@@ -132,7 +138,9 @@ impl Session<'_> {
     fn sweep(&self, from: usize, to: usize) {
         let engine = self.engine();
         let (mut checked, mut removed) = (0, 0);
+        let last = engine.table.buckets().size() - 1;
         for index in from..to {
+            engine.table.prefetch_head_of((index + AHEAD).min(last));
             engine.table.visit_bucket(index, self, |view| {
                 checked += 1;
                 match self.vitality(view) {

@@ -17,7 +17,7 @@ use std::cell::Cell;
 const ALIGN: usize = 8;
 
 /// log2 of the ticks of the policies' clock that pass while the whole memory is allocated once.
-pub const TICKS_POWER: u32 = 13;
+const TICKS_POWER: u32 = 13;
 
 /// The resident set is looked at each time this share of the limit has been freed.
 const TRIM_SHARE: usize = 32;
@@ -37,6 +37,8 @@ pub struct Account {
     waiting: AtomicUsize,
     /// The table's segments.
     table: AtomicUsize,
+    /// What the eviction policy keeps beside its bits in the items.
+    policy: AtomicUsize,
     /// Bytes ever allocated for items, but for the purses' contents; only grows (and wraps).
     inflow: AtomicUsize,
     /// Right shift from inflow to ticks.
@@ -56,6 +58,8 @@ pub struct Sums {
     pub buffers: usize,
     /// The table.
     pub table: usize,
+    /// The eviction policy's own state.
+    pub policy: usize,
 }
 
 impl Account {
@@ -72,9 +76,10 @@ impl Account {
             buffers: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             table: AtomicUsize::new(0),
+            policy: AtomicUsize::new(0),
             inflow: AtomicUsize::new(0),
             freed: AtomicUsize::new(0),
-            tick_shift: limit.max(1).ilog2().saturating_sub(TICKS_POWER),
+            tick_shift: tick_shift(limit),
         }))
     }
 
@@ -95,6 +100,7 @@ impl Account {
             garbage: floor(self.garbage.load(Ordering::Relaxed)),
             buffers: floor(self.buffers.load(Ordering::Relaxed)),
             table: self.table.load(Ordering::Relaxed),
+            policy: self.policy.load(Ordering::Relaxed),
         }
     }
 
@@ -116,6 +122,11 @@ impl Account {
     /// Bytes that nothing can be evicted for: of values on their way, in and out, and of buffers.
     pub fn in_transit(&self) -> usize {
         floor(self.waiting.load(Ordering::Relaxed)) + floor(self.buffers.load(Ordering::Relaxed))
+    }
+
+    /// Sets the bytes of the eviction policy's own state.
+    pub fn charge_policy(&self, bytes: usize) {
+        self.policy.store(bytes, Ordering::Relaxed);
     }
 
     /// Adds bytes of table.
@@ -152,6 +163,16 @@ impl Account {
     pub fn refund(&self, bytes: usize) {
         self.items.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+fn tick_shift(limit: usize) -> u32 {
+    limit.max(1).ilog2().saturating_sub(TICKS_POWER)
+}
+
+/// Ticks of the policies' clock that pass while a memory of `limit` bytes is allocated once: 2^[`TICKS_POWER`] to twice as
+/// many.
+pub fn ticks_per_turn(limit: usize) -> u32 {
+    u32::try_from(limit >> tick_shift(limit)).unwrap_or(u32::MAX)
 }
 
 /// A sum that is negative for a moment counts as nothing.

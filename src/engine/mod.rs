@@ -49,7 +49,7 @@ use crate::clock::{Clock, RelTime};
 use crate::stats::{Counters, Registry};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use departures::Departures;
-use evict::Hand;
+use evict::{Chosen, Hand, Policy};
 use marks::Marker;
 use memory::{Account, Purse};
 use reclaim::{Bag, Epochs, Member};
@@ -141,6 +141,8 @@ pub struct EngineStats {
     pub item_bytes: u64,
     /// The bucket array.
     pub table_bytes: u64,
+    /// What the eviction policy keeps beside its bits in the items.
+    pub policy_bytes: u64,
     /// Removed items that wait for their epoch, or for a hold on them.
     pub garbage_bytes: u64,
     /// Connection buffers, and unlinked values that a reply still holds.
@@ -158,7 +160,7 @@ pub struct Engine {
     table: Table,
     epochs: Epochs,
     account: &'static Account,
-    policy: PolicyKind,
+    policy: Chosen,
     options: Options,
     clock: Arc<Clock>,
     registry: Arc<Registry>,
@@ -186,15 +188,36 @@ pub struct Engine {
 impl Engine {
     /// An empty engine that tells time by `clock` and counts in `registry`.
     pub fn new(options: Options, clock: Arc<Clock>, registry: Arc<Registry>) -> Arc<Self> {
+        let turn = memory::ticks_per_turn(options.memory_limit);
+        let policy = Chosen::new(options.policy, turn);
+        Self::with(options, policy, clock, registry)
+    }
+
+    /// The same with a policy of the program's own, whatever `options.policy` says.
+    pub fn with_policy(
+        options: Options,
+        policy: Arc<dyn Policy>,
+        clock: Arc<Clock>,
+        registry: Arc<Registry>,
+    ) -> Arc<Self> {
+        Self::with(options, Chosen::Own(policy), clock, registry)
+    }
+
+    fn with(
+        options: Options,
+        policy: Chosen,
+        clock: Arc<Clock>,
+        registry: Arc<Registry>,
+    ) -> Arc<Self> {
         let table = Table::new(options.hash_power.clamp(1, 32), entropy());
         memory::set_up();
         let account = Account::leak(options.memory_limit);
         account.charge_table(table.buckets().bytes());
-        Arc::new(Self {
+        let engine = Self {
             table,
             epochs: Epochs::new(),
             account,
-            policy: options.policy,
+            policy,
             options,
             clock,
             registry,
@@ -209,7 +232,9 @@ impl Engine {
             items: AtomicUsize::new(0),
             eviction_age: AtomicU32::new(0),
             round: AtomicUsize::new(0),
-        })
+        };
+        engine.fit_policy();
+        Arc::new(engine)
     }
 
     /// Installs the observer. Only the first one counts; install it before serving.
@@ -266,6 +291,7 @@ impl Engine {
             items: totals.items_linked.saturating_sub(totals.items_unlinked),
             item_bytes: totals.bytes_linked.saturating_sub(totals.bytes_unlinked),
             table_bytes: sums.table as u64,
+            policy_bytes: sums.policy as u64,
             garbage_bytes: sums.garbage as u64,
             buffer_bytes: sums.buffers as u64,
             memory_limit: self.account.limit() as u64,
@@ -282,6 +308,11 @@ impl Engine {
     /// Counts bytes of buffers outside the engine (connections) against the limit.
     pub fn charge_buffers(&self, delta: isize) {
         self.account.charge_buffers(delta);
+    }
+
+    /// Lets the policy's own state fit the number of items, and charges what it takes; for the keeper.
+    fn fit_policy(&self) {
+        self.account.charge_policy(self.policy.fit(self.items_about()));
     }
 
     /// The item count, off by what the handles have not posted.

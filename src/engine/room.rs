@@ -57,6 +57,6 @@ impl Session<'_> {
         let items = self.handle().purse.items();
         let limit = account.limit();
         let reserve = (limit / RESERVE_SHARE).min(RESERVE_MAX_BYTES);
-        items + sums.table + (sums.buffers + garbage).max(reserve) + size <= limit
+        items + sums.table + sums.policy + (sums.buffers + garbage).max(reserve) + size <= limit
     }
 }

@@ -11,7 +11,7 @@ use super::session::{ItemRef, Key, Session};
 use super::table::Spot;
 use super::{Removal, Vitality, memory};
 use crate::clock::RelTime;
-use crate::engine::evict::Policy;
+use crate::engine::evict::{Policy, Standing};
 use crate::sync::Ordering;
 
 /// Values on their way may take all but this share of the limit: an eighth.
@@ -177,7 +177,7 @@ impl<'h> Session<'h> {
         let birth = Birth {
             exptime,
             access: self.now(),
-            policy: engine.policy.born(self.tick()),
+            policy: engine.policy.born(key.hash, self.tick()),
             no_cas: !engine.options.use_cas,
         };
         let node = memory::allocate(shape, birth, key.bytes).ok_or(Refusal::OutOfMemory)?;
@@ -375,6 +375,9 @@ impl<'h> Session<'h> {
             Some(old) => {
                 // The number of what goes comes before the number of what comes.
                 self.version(old);
+                // The key has been in use; a new value is one use more.
+                let bits = self.engine().policy.hit(old.policy_bits(), self.tick());
+                draft.view().set_policy_bits(bits);
                 table.replace(spot, node, self)
             }
             None => table.insert(spot, node),
@@ -382,8 +385,9 @@ impl<'h> Session<'h> {
         if !won {
             return Err(draft);
         }
-        if let Some(old) = spot.item() {
-            self.count_dead(old);
+        match spot.item() {
+            Some(old) => self.count_dead(old),
+            None => self.count_ghost(draft.view()),
         }
         let node = draft.into_node();
         // SAFETY: published under this session's pin.
@@ -398,6 +402,13 @@ impl<'h> Session<'h> {
         self.engine().note_due(view.exptime());
         self.handle().marker.note(view.key(), Change::Stored);
         Ok(item)
+    }
+
+    /// Counts a key that was evicted lately and comes back: the policy admits it at once.
+    fn count_ghost(&self, new: View<'_>) {
+        let standing = self.engine().policy.standing(new.policy_bits());
+        let ghost = standing == Some(Standing::Admitted);
+        self.counters().eviction_ghost_hits.add(u64::from(ghost));
     }
 
     /// Counts an item that was replaced although it was dead already.

@@ -156,6 +156,14 @@ counters! {
     lru_crawler_starts,
     /// Items looked at in search of a victim.
     eviction_candidates,
+    /// Items that were chosen to be evicted and given another chance.
+    eviction_spared,
+    /// Those among them that so ended their probation.
+    eviction_admitted,
+    /// Items that were evicted while on probation.
+    eviction_rejected,
+    /// Items stored whose keys had been evicted lately.
+    eviction_ghost_hits,
     /// Times a store had to evict before it had memory.
     direct_reclaims,
 }

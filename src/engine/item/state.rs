@@ -26,6 +26,13 @@ impl View<'_> {
         }
     }
 
+    /// Replaces the policy's bits alone.
+    pub fn set_policy_bits(self, policy: u32) {
+        let marks = self.marks();
+        // Relaxed: as in `note_use`.
+        self.header().policy.store(marks & !POLICY_MASK | policy & POLICY_MASK, Ordering::Relaxed);
+    }
+
     /// Changes the deadline, unless it has passed at `now`: the dead do not come back.
     pub fn touch(self, exptime: RelTime, now: RelTime) -> Touched {
         let Some(word) = self.exptime_word() else {

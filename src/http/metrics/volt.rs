@@ -5,7 +5,6 @@
 
 use super::page::Page;
 use crate::command::admin::stats::Snapshot;
-use crate::engine::PolicyKind;
 use std::fs;
 
 /// Writes the families.
@@ -24,11 +23,8 @@ pub(super) fn write(snapshot: &Snapshot<'_>, page: &mut Page) {
 fn build(snapshot: &Snapshot<'_>, page: &mut Page) {
     let labels = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauge("volt_build_info", "The version of Volt.", &labels, 1.0);
-    let policy = match snapshot.context.engine.options().policy {
-        PolicyKind::Lru => "lru",
-        PolicyKind::Lfu => "lfu",
-    };
-    let help = "What is evicted first: lru least recently, lfu least frequently used.";
+    let policy = snapshot.context.engine.options().policy.name();
+    let help = "How it is chosen what is evicted first.";
     page.gauge("volt_eviction_policy_info", help, &[("policy", policy)], 1.0);
     let workers = f64::from(snapshot.context.options.num_threads);
     page.gauge("volt_workers", "Worker threads.", &[], workers);
@@ -68,6 +64,7 @@ fn memory(snapshot: &Snapshot<'_>, page: &mut Page) {
     for (kind, bytes) in [
         ("items", engine.item_bytes),
         ("table", engine.table_bytes),
+        ("policy", engine.policy_bytes),
         ("buffers", engine.buffer_bytes),
         ("epoch_garbage", engine.garbage_bytes),
     ] {

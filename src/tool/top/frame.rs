@@ -72,7 +72,7 @@ fn line(text: &mut String, name: &str, rate: f64, quantile: impl Fn(f64) -> Opti
 
 fn memory(text: &mut String, before: &Scrape, now: &Scrape) {
     let kind = |kind: &str| now.value(&format!("volt_memory_bytes{{kind=\"{kind}\"}}"));
-    let kinds = ["items", "table", "buffers", "epoch_garbage"].map(kind);
+    let kinds = ["items", "table", "policy", "buffers", "epoch_garbage"].map(kind);
     let (used, limit) = (kinds.iter().sum::<f64>(), now.value("memcached_limit_bytes").max(1.0));
     let share = (used / limit).clamp(0.0, 1.0);
     let full = (share * BAR as f64).round() as usize;
@@ -84,7 +84,7 @@ fn memory(text: &mut String, before: &Scrape, now: &Scrape) {
         used / limit * 100.0,
         bytes(limit)
     );
-    let [items, table, buffers, garbage] = kinds.map(bytes);
+    let [items, table, _, buffers, garbage] = kinds.map(bytes);
     let _ =
         writeln!(text, "       items {items}, table {table}, buffers {buffers}, garbage {garbage}");
     let removed = |reason: &str| {

@@ -86,8 +86,8 @@ pub fn slabs(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
         stat("cas_badval", &totals.cas_badval);
         stat("touch_hits", &totals.touch_hits);
     }
-    let memory =
-        engine.item_bytes + engine.table_bytes + engine.garbage_bytes + engine.buffer_bytes;
+    let overhead = engine.table_bytes + engine.policy_bytes;
+    let memory = engine.item_bytes + overhead + engine.garbage_bytes + engine.buffer_bytes;
     sink("active_slabs", &u8::from(active));
     sink("total_malloced", &memory);
 }
