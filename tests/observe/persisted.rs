@@ -21,7 +21,7 @@ use volt::stats::Registry;
 type Family = (&'static str, &'static [(&'static str, &'static str)], &'static str, f64);
 
 /// Families that are figures of `stats`.
-const FAMILIES: [Family; 14] = [
+const FAMILIES: [Family; 16] = [
     ("volt_persist_changes_total", &[], "persist_marked", 1.0),
     ("volt_persist_records_total", &[], "persist_records", 1.0),
     ("volt_persist_written_bytes_total", &[("kind", "log")], "persist_log_bytes", 1.0),
@@ -39,6 +39,8 @@ const FAMILIES: [Family; 14] = [
     ("volt_persist_queue_changes", &[], "persist_queue_changes", 1.0),
     ("volt_persist_sync_seconds", &[], "persist_sync_us", 1e6),
     ("volt_persist_recovered_items", &[], "persist_recovered_items", 1.0),
+    ("volt_persist_recovered_bytes", &[], "persist_recovered_bytes", 1.0),
+    ("volt_persist_recovery_ratio", &[], "persist_recovery_percent", 100.0),
     ("volt_persist_recovery_seconds", &[], "persist_recovery_us", 1e6),
     ("volt_persist_recovery_missing_frames", &[], "persist_recovery_missing", 1.0),
 ];
@@ -106,6 +108,8 @@ fn the_figures_of_stats_are_on_the_page_in_base_units() {
         ("volt_persist_changes_total", &[][..]),
         ("volt_persist_written_bytes_total", &[("kind", "log")]),
         ("volt_persist_recovered_items", &[]),
+        ("volt_persist_recovered_bytes", &[]),
+        ("volt_persist_recovery_ratio", &[]),
         ("volt_persist_recovery_seconds", &[]),
         ("volt_persist_disk_bytes", &[]),
         ("volt_persist_longest_cycle_seconds", &[]),

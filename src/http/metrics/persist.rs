@@ -14,15 +14,20 @@ const STATES: [&str; 4] = ["off", "loading", "ok", "degraded"];
 /// Microseconds of a second.
 const SECOND_US: f64 = 1e6;
 
+/// Percents of a whole.
+const WHOLE_PERCENT: f64 = 100.0;
+
 #[derive(Clone, Copy)]
 enum Type {
     Counter,
     Gauge,
     /// A gauge of seconds whose figure is in microseconds.
     Seconds,
+    /// A gauge from 0 to 1 whose figure is in percent.
+    Ratio,
 }
 
-use Type::{Counter, Gauge, Seconds};
+use Type::{Counter, Gauge, Ratio, Seconds};
 
 /// Name, labels, type, figure of `stats`, help.
 type Family = (&'static str, Labels<'static>, Type, &'static str, &'static str);
@@ -49,7 +54,9 @@ const FAMILIES: &[Family] = &[
     ("volt_persist_sync_seconds", &[], Seconds, "persist_sync_us", "How long the last wait for the disk took."),
     ("volt_persist_longest_cycle_seconds", &[], Seconds, "persist_longest_cycle_us", "Longest time from taking changes to having handed them to the system."),
     ("volt_persist_recovered_items", &[], Gauge, "persist_recovered_items", "Items brought back at the start."),
-    ("volt_persist_recovery_seconds", &[], Seconds, "persist_recovery_us", "How long bringing them back took."),
+    ("volt_persist_recovered_bytes", &[], Gauge, "persist_recovered_bytes", "Bytes of their keys and values."),
+    ("volt_persist_recovery_ratio", &[], Ratio, "persist_recovery_percent", "How much of what was on disk has been gone through; 1 when it is over."),
+    ("volt_persist_recovery_seconds", &[], Seconds, "persist_recovery_us", "How long bringing them back took; 0 before it is over."),
     ("volt_persist_recovery_missing_frames", &[], Gauge, "persist_recovery_missing", "Frames found damaged or missing at the start."),
 ];
 
@@ -74,6 +81,7 @@ pub(super) fn write(context: &Context, page: &mut Page) {
             Counter => page.counter(name, help, labels, text.parse().unwrap_or_default()),
             Gauge => page.gauge(name, help, labels, value),
             Seconds => page.gauge(name, help, labels, value / SECOND_US),
+            Ratio => page.gauge(name, help, labels, value / WHOLE_PERCENT),
         }
     }
 }
