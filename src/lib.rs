@@ -35,7 +35,7 @@
 //! `server`; the crates about metrics only in `http::metrics::page`;
 //! crossbeam-epoch only in `engine::reclaim`; the allocator only in `engine::memory`, and in `main`, which makes it
 //! the process's; the config crate only in `config`, tracing-subscriber in `config::logging`; libc only in
-//! `server` and `command::admin::rusage`; sled only in `persist::generation`; log lines are written by `persist` and on
+//! `server`, `command::admin::rusage` and `engine::table::buckets`; sled only in `persist::generation`; log lines are written by `persist` and on
 //! floors 3 to 5. `protocol`, `engine` and
 //! `command` are synchronous: they do no I/O and can be tested without a runtime.
 //!

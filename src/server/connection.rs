@@ -30,6 +30,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::poll_read_buf;
 
+/// What is read at once where the line of a large value is expected, in bytes: some lines, and not much of the value.
+const LINE_BYTES: usize = 4 * 1024;
+
 /// Time between two looks whether the disk has what an answer waits for.
 const DISK_WAIT: Duration = Duration::from_millis(1);
 
@@ -60,6 +63,8 @@ struct Own {
     output: Output,
     /// Bytes that the engine was charged for the above.
     charged: usize,
+    /// The last thing that came was a value that was received into its item.
+    uploading: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -117,7 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let shared = Rc::clone(&client.shared);
         let mut input = shared.input.borrow_mut();
-        let received = ready!(client.poll_read(cx, &mut input[before..]))?;
+        // What comes after one large value is mostly the next: little of it is to be copied from here.
+        let most = if own.uploading { before + LINE_BYTES } else { INPUT_BYTES };
+        let received = ready!(client.poll_read(cx, &mut input[before..most]))?;
         if received == 0 {
             return Poll::Ready(Ok(None));
         }
@@ -128,6 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Ok((consumed, _)) = served {
             own.keep(&input[consumed..], &mut output);
         }
+        // A short read may have been the end of the value's line, and tells nothing of what is next.
+        own.uploading &= received < most - before || matches!(served, Ok((_, Next::ReadValue)));
         // The buffer is the worker's: what this client is sent no more, nobody else must be sent.
         output.clear();
         output.shrink(OUTPUT_BYTES);
@@ -152,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Receives a value into its item, and goes on when it is whole; `None` at the end of the stream.
     fn poll_receive_value(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
+        self.own.uploading = true;
         while let Some(received) = ready!(self.client.poll_read_value(cx))? {
             if received == 0 {
                 return Poll::Ready(Ok(None));

@@ -170,15 +170,23 @@ impl Cache {
     fn with<R>(&self, work: impl FnOnce(&Session<'_>) -> R) -> R {
         HANDLES.with(|handles| {
             let mine = |guest: &&Guest| guest.core.as_ptr() == Arc::as_ptr(&self.0);
-            if !handles.borrow().iter().any(|guest| mine(&guest)) {
-                let mut handles = handles.borrow_mut();
-                handles.retain(|guest| guest.core.strong_count() > 0);
-                handles.push(Guest::new(&self.0));
+            let mut guests = handles.borrow();
+            if !guests.iter().any(|guest| mine(&guest)) {
+                drop(guests);
+                self.enter(handles);
+                guests = handles.borrow();
             }
-            let handles = handles.borrow();
-            let guest = handles.iter().find(mine).expect("added above");
+            let guest = guests.iter().find(mine).expect("there, or just added");
             work(&guest.handle.pin())
         })
+    }
+
+    /// Gives this thread a handle.
+    #[cold]
+    fn enter(&self, handles: &RefCell<Vec<Guest>>) {
+        let mut handles = handles.borrow_mut();
+        handles.retain(|guest| guest.core.strong_count() > 0);
+        handles.push(Guest::new(&self.0));
     }
 
     fn keyed<R>(
@@ -189,7 +197,11 @@ impl Cache {
         if key.is_empty() || key.len() > KEY_MAX {
             return Err(CacheError::BadKey);
         }
-        Ok(self.with(|session| work(session, session.key(key))))
+        let table = &self.0.engine.table;
+        let key = Key { bytes: key, hash: table.hash(key) };
+        // Before the pin, whose fence no later read passes: so the bucket comes meanwhile.
+        table.prefetch_bucket(key.hash);
+        Ok(self.with(|session| work(session, key)))
     }
 
     /// A copy of the key's value.

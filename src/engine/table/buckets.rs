@@ -2,7 +2,8 @@
 //!
 //! Segment 0 holds the first `2^power` buckets, segment k the next `2^(power + k - 1)`. A bucket is one link of
 //! eight bytes. Memory for a segment comes zeroed from the system, page by page as it is touched; a zero link is
-//! an unused bucket.
+//! an unused bucket. Large segments ask for huge pages: buckets are read at random, and without them nearly every
+//! lookup waits for the page table, too.
 #![expect(unsafe_code, reason = "addresses buckets by index in memory of its own")]
 
 use crate::sync::{AtomicUsize, Ordering};
@@ -120,8 +121,27 @@ mod segment {
         if base.is_null() {
             handle_alloc_error(layout(len));
         }
+        advise(base, layout(len).size());
         base.cast()
     }
+
+    /// Bytes of a huge page; in a smaller segment there is none.
+    #[cfg(all(target_os = "linux", not(volt_loom)))]
+    const HUGE_PAGE: usize = 2 << 20;
+
+    /// Asks for huge pages where whole ones fit. A system that has none ignores it.
+    #[cfg(all(target_os = "linux", not(volt_loom)))]
+    fn advise(base: *mut u8, bytes: usize) {
+        let skip = base.align_offset(HUGE_PAGE);
+        let whole = bytes.saturating_sub(skip) & !(HUGE_PAGE - 1);
+        if whole > 0 {
+            // SAFETY: whole pages within a block that was just allocated; the advice changes none of its bytes.
+            unsafe { libc::madvise(base.wrapping_add(skip).cast(), whole, libc::MADV_HUGEPAGE) };
+        }
+    }
+
+    #[cfg(all(not(target_os = "linux"), not(volt_loom)))]
+    fn advise(_base: *mut u8, _bytes: usize) {}
 
     #[cfg(not(volt_loom))]
     pub fn free(base: *mut AtomicUsize, len: usize) {
