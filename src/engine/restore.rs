@@ -122,13 +122,14 @@ impl Handle {
     pub fn expect_items(&self, items: usize) {
         let engine = self.engine();
         let buckets = engine.table.buckets();
-        let first = buckets.size();
         let most = items.min(engine.account.limit() / ITEM_BYTES_MIN);
         while engine.grow_for(most) {}
-        // In this order every bucket finds its parent linked, and memory is gone through from end to end.
-        for from in (first..buckets.size()).step_by(STRIDE) {
+        // From the first one on, so that every bucket finds its parent linked and has a step to go from there.
+        let size = buckets.size();
+        for from in (0..size).step_by(STRIDE) {
             let session = self.pin();
-            (from..from + STRIDE).for_each(|index| engine.table.link_in(index, &session));
+            let until = size.min(from + STRIDE);
+            (from..until).for_each(|index| engine.table.link_in(index, &session));
         }
     }
 }
@@ -351,6 +352,16 @@ mod tests {
             // Not before: the other thread would wait for ever.
             assert_eq!(back, 0, "so often an item was seen after its delete");
         });
+    }
+
+    #[test]
+    fn an_empty_table_is_made_large_in_a_step_a_bucket() {
+        let engine = engine(1 << 30);
+        let begun = std::time::Instant::now();
+        engine.restorer().expect_items(2_000_000);
+        assert!(engine.table.buckets().size() >= 1_000_000);
+        // A tenth of a second; searched for from the first bucket on, each of a million takes thousands of steps.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     #[test]
