@@ -411,6 +411,7 @@ impl Handle {
 
     /// Posts the items that came or went, and lets the table grow: whoever posts, and however few, for a handle that
     /// settles every second may never have a grain of them.
+    #[cold]
     fn post_items(&self) {
         let engine = &*self.engine;
         engine.items.fetch_add(self.unposted.take().cast_unsigned(), Ordering::Relaxed);

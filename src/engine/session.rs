@@ -480,6 +480,7 @@ const ITEMS_GRAIN: usize = 64;
 
 impl Handle {
     /// Counts items that came or went, and posts now and then.
+    #[inline]
     pub(super) fn count_items(&self, delta: isize) {
         let unposted = self.unposted.get() + delta;
         self.unposted.set(unposted);

@@ -171,20 +171,20 @@ impl<'b> Line<'b> {
     }
 
     /// Takes all digits that there are.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Option<u32> {
-        let (mut number, mut len) = (0, 0);
-        while let Some(digit) = self.rest.get(len).map(|byte| byte.wrapping_sub(b'0'))
-            && digit < 10
-        {
-            if len == DIGITS_MAX {
-                return None;
+        let (mut number, mut len) = (0_u32, 0);
+        for byte in self.rest {
+            let digit = byte.wrapping_sub(b'0');
+            if digit >= 10 {
+                break;
             }
-            number = number * 10 + u32::from(digit);
+            // Wraps only if there are too many.
+            number = number.wrapping_mul(10).wrapping_add(digit.into());
             len += 1;
         }
         self.rest = &self.rest[len..];
-        (len > 0).then_some(number)
+        (1..=DIGITS_MAX).contains(&len).then_some(number)
     }
 
     #[inline]

@@ -16,8 +16,9 @@ const SEGMENTS: usize = 48;
 /// The array of bucket heads.
 pub struct Buckets {
     power: u32,
-    /// Written once each by the thread that grows into it; Release, so that the zeroes are seen.
-    segments: [AtomicPtr<AtomicUsize>; SEGMENTS],
+    /// Where bucket 0 would be if all buckets lay in a row with the segment's: an index is added to it as it is. Written
+    /// once each by the thread that grows into it; Release, so that the zeroes are seen.
+    origins: [AtomicPtr<AtomicUsize>; SEGMENTS],
     /// Buckets in use as an index range; a power of two. Release after the segment's pointer.
     size: AtomicUsize,
 }
@@ -27,10 +28,10 @@ impl Buckets {
     pub fn new(power: u32) -> Self {
         let buckets = Self {
             power,
-            segments: [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS],
+            origins: [const { AtomicPtr::new(ptr::null_mut()) }; SEGMENTS],
             size: AtomicUsize::new(1 << power),
         };
-        buckets.segments[0].store(segment::allocate(1 << power), Ordering::Release);
+        buckets.origins[0].store(segment::allocate(1 << power), Ordering::Release);
         buckets
     }
 
@@ -49,37 +50,38 @@ impl Buckets {
     /// The bucket with this index, which must be below a size that was read before.
     #[inline]
     pub fn get(&self, index: usize) -> &AtomicUsize {
-        let (segment, offset) = self.place(index);
-        let base = self.segments[segment].load(Ordering::Acquire);
-        debug_assert!(!base.is_null(), "bucket {index} is beyond the table");
-        // SAFETY: the segment was allocated before the size that admits the index was published; it is freed only
-        // with the whole array, and the offset is inside it.
-        let bucket = unsafe { base.add(offset) };
-        // SAFETY: as above; zeroed memory is a valid atomic.
+        let origin = self.origins[self.segment(index)].load(Ordering::Acquire);
+        debug_assert!(!origin.is_null(), "bucket {index} is beyond the table");
+        let bucket = origin.wrapping_add(index);
+        // SAFETY: inside the index's segment, which was allocated before the size that admits the index was published and
+        // is freed only with the whole array; zeroed memory is a valid atomic.
         unsafe { &*bucket }
     }
 
+    /// The segment that an index is in.
     #[inline]
-    fn place(&self, index: usize) -> (usize, usize) {
-        let segment = usize::BITS - (index >> self.power).leading_zeros();
-        // Segment k begins at 2^(power + k - 1); the mask makes that 0 for k = 0.
-        let first = 1 << self.power;
-        let start = (first << segment >> 1) & !(first - 1);
-        (segment as usize, index - start)
+    fn segment(&self, index: usize) -> usize {
+        (index >> self.power << 1 | 1).ilog2() as usize
+    }
+
+    /// The first index of a segment, which is also its length, but for segment 0.
+    fn first(&self, segment: usize) -> usize {
+        if segment == 0 { 0 } else { 1 << (self.power as usize + segment - 1) }
     }
 
     /// Doubles the array if its size still is `size`; returns the bytes that were added.
     ///
     /// One thread's allocation is published, another's that came at the same time is given back.
     pub fn double(&self, size: usize) -> usize {
-        let (segment, _) = self.place(size);
+        let segment = self.segment(size);
         if segment >= SEGMENTS || self.size() != size {
             return 0;
         }
         let fresh = segment::allocate(size);
         // Release: the zeroes before the pointer.
-        let won = self.segments[segment]
-            .compare_exchange(ptr::null_mut(), fresh, Ordering::Release, Ordering::Relaxed)
+        let origin = fresh.wrapping_sub(self.first(segment));
+        let won = self.origins[segment]
+            .compare_exchange(ptr::null_mut(), origin, Ordering::Release, Ordering::Relaxed)
             .is_ok();
         if !won {
             segment::free(fresh, size);
@@ -92,11 +94,12 @@ impl Buckets {
 
 impl Drop for Buckets {
     fn drop(&mut self) {
-        for (k, slot) in self.segments.iter().enumerate() {
-            let base = slot.load(Ordering::Relaxed);
-            if !base.is_null() {
-                let len = if k == 0 { 1 << self.power } else { 1 << (self.power + k as u32 - 1) };
-                segment::free(base, len);
+        for (segment, slot) in self.origins.iter().enumerate() {
+            let origin = slot.load(Ordering::Relaxed);
+            if !origin.is_null() {
+                let first = self.first(segment);
+                let len = if segment == 0 { 1 << self.power } else { first };
+                segment::free(origin.wrapping_add(first), len);
             }
         }
     }
