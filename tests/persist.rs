@@ -310,6 +310,29 @@ fn a_stop_loses_nothing_and_a_flush_stays() {
 }
 
 #[test]
+fn a_durable_delete_that_is_acknowledged_is_not_undone_by_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = data.path().join("settings.toml");
+    fs::write(&settings, "[persist]\ndurable_deletes = true\ncommit_interval = \"1s\"\n").unwrap();
+    let config = format!("--config={}", settings.display());
+    for round in 0..kills() {
+        let program = Program::start_with(data.path(), &[&config]);
+        let mut client = program.connect();
+        let set = format!("set key{round} 0 0 1\r\n1\r\n");
+        assert_eq!(client.ask(&set).unwrap(), "STORED");
+        // The first delete is answered when the disk has it, and has the set with it.
+        assert_eq!(client.ask("delete other\r\n").unwrap(), "NOT_FOUND");
+        let deleted = Instant::now();
+        assert_eq!(client.ask(&format!("delete key{round}\r\n")).unwrap(), "DELETED");
+        assert!(deleted.elapsed() < Duration::from_secs(1), "it does not wait for the interval");
+        program.kill();
+        let program = Program::start_with(data.path(), &[&config]);
+        assert_eq!(program.connect().get(&format!("key{round}")), None, "round {round}");
+        program.kill();
+    }
+}
+
+#[test]
 fn a_second_volt_on_the_same_directory_is_told_so() {
     let data = tempfile::tempdir().unwrap();
     let first = Program::start(data.path());

@@ -46,6 +46,8 @@ pub struct Options {
     pub shutdown_command: bool,
     /// `flush_all` is allowed (not `-F`).
     pub flush_enabled: bool,
+    /// A delete is answered when the copy on disk has it, if there is one.
+    pub durable_deletes: bool,
     /// `stats cachedump` and `lru_crawler metadump` are allowed (not `-X`).
     pub dump_enabled: bool,
     /// `watch` is allowed (not `-W`).
@@ -141,6 +143,7 @@ impl Default for Options {
             verbosity: 0,
             shutdown_command: false,
             flush_enabled: true,
+            durable_deletes: false,
             dump_enabled: true,
             watch_enabled: true,
             debug_commands: false,

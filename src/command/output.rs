@@ -90,6 +90,23 @@ impl Output {
         self.push(value);
     }
 
+    /// Where what is appended next begins, for [`since`](Self::since) and [`cut`](Self::cut).
+    #[inline]
+    pub fn end(&self) -> usize {
+        self.filled
+    }
+
+    /// The bytes that were appended from `start` on.
+    pub fn since(&self, start: usize) -> &[u8] {
+        &self.bytes[start..self.filled]
+    }
+
+    /// Takes them back; no value is among them.
+    pub fn cut(&mut self, start: usize) {
+        debug_assert!(self.held.as_ref().is_none_or(|(at, _)| *at <= start));
+        self.filled = start;
+    }
+
     /// Whether so much waits that it should be written before more is produced.
     #[inline]
     pub fn is_full(&self) -> bool {

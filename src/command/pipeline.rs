@@ -202,9 +202,17 @@ fn run_one(
         Request::Meta(request) if request.value_len().is_some() => {
             return store(scope, input, item, hash, consumed, output);
         }
-        Request::Meta(request) => meta::execute(scope, request, hash, output),
+        Request::Meta(request) => {
+            let start = output.end();
+            meta::execute(scope, request, hash, output);
+            if request.verb == Verb::Delete {
+                return deleted(scope, start, output);
+            }
+        }
         Request::Delete(delete) => {
+            let start = output.end();
             removal::delete(scope, delete, Key { bytes: delete.key, hash }, output);
+            return deleted(scope, start, output);
         }
         Request::Arith(arith) => {
             arithmetic::change(scope, arith, Key { bytes: arith.key, hash }, output);
@@ -237,6 +245,12 @@ fn run_one(
         Request::Rejected(rejection) => return reject(scope, *rejection, output),
     }
     Outcome::Done
+}
+
+/// After a delete that has answered from `start` of the output on: the answer may have to wait.
+#[inline]
+fn deleted(scope: Scope<'_>, start: usize, output: &mut Output) -> Outcome {
+    Wait::for_delete(scope, start, output).map_or(Outcome::Done, Outcome::Wait)
 }
 
 /// A request with a data block, of which there may be as much as is whole, or less.

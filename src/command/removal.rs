@@ -78,7 +78,7 @@ pub fn flush_all(
     if noreply {
         return Ok(None);
     }
-    let wait = Wait::begin(scope.worker);
+    let wait = Wait::for_flush(scope.worker);
     if wait.is_none() {
         output.push(b"OK\r\n");
     }

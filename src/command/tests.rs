@@ -2,7 +2,7 @@
 //! memcached 1.6.45's, and hold however the bytes are cut into packets.
 
 use super::auth::Credentials;
-use super::context::NoControl;
+use super::context::{Durability, Figures, NoControl};
 use super::options::Options;
 use super::watch::Hub;
 use super::{Context, Conversation, Next, Output, Worker};
@@ -11,6 +11,7 @@ use crate::engine::{self, Engine};
 use crate::protocol::VERSION;
 use crate::stats::{Registry, Totals};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A worker with an engine of its own.
 pub(super) fn worker(options: Options) -> Worker {
@@ -170,6 +171,62 @@ fn deleting_touching_and_flushing() {
         "set a 0 0 1\r\n1\r\nflush_all\r\nflush_all noreply\r\nget a\r\n",
         "STORED\r\nCLIENT_ERROR flush_all not allowed\r\nVALUE a 0 1\r\n1\r\nEND\r\n",
     );
+}
+
+/// A disk that has everything, or nothing.
+#[derive(Default)]
+struct Disk(AtomicBool);
+
+impl Durability for Disk {
+    fn ticket(&self) -> u64 {
+        1
+    }
+
+    fn is_durable(&self, _: u64) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn is_loading(&self) -> bool {
+        false
+    }
+
+    fn figures(&self, _: &mut Figures<'_>) {}
+}
+
+#[test]
+fn durable_deletes_are_answered_when_the_disk_has_them() {
+    for (request, reply, waits) in [
+        ("delete a\r\n", "DELETED\r\n", true),
+        ("delete b\r\n", "NOT_FOUND\r\n", true),
+        ("md a k Ox\r\n", "HD ka Ox\r\n", true),
+        ("md a I\r\n", "HD\r\n", true),
+        ("delete b noreply\r\nmd a q\r\nmn\r\n", "MN\r\n", false),
+        ("get b\r\n", "END\r\n", false),
+    ] {
+        for durable_deletes in [true, false] {
+            let disk = Arc::new(Disk::default());
+            let worker = worker(Options { durable_deletes, ..Options::default() });
+            let context = Arc::into_inner(worker.context).expect("nobody else has it");
+            let worker =
+                Worker::new(Arc::new(context.with_durability(Some(Arc::clone(&disk) as _))));
+            let mut client = Client::new(&worker);
+            client.send(b"set a 0 0 1\r\n1\r\n");
+            let mut output = Output::new();
+            let mut input = [request, "get b\r\n"].concat().into_bytes();
+            let mut advance = |output: &mut Output| {
+                let progress = client.conversation.advance(&worker, &input, output);
+                input.drain(..progress.consumed);
+                (matches!(progress.next, Next::Wait), output.parts().concat())
+            };
+            let all = [reply, "END\r\n"].concat();
+            if waits && durable_deletes {
+                assert_eq!(advance(&mut output), (true, Vec::new()), "{request}");
+                assert_eq!(advance(&mut output), (true, Vec::new()), "{request}");
+                disk.0.store(true, Ordering::Relaxed);
+            }
+            assert_eq!(advance(&mut output), (false, all.into_bytes()), "{request}");
+        }
+    }
 }
 
 #[test]

@@ -249,6 +249,7 @@ impl Check<'_> {
             verbosity: line.verbosity,
             shutdown_command: commands.shutdown,
             flush_enabled: commands.flush_all,
+            durable_deletes: self.settings.persist.durable_deletes,
             dump_enabled: commands.dump,
             watch_enabled: commands.watch,
             debug_commands: line.debug_commands,

@@ -86,6 +86,7 @@ pub(super) struct Persist {
     pub(super) commit_interval: Span,
     pub(super) fsync_interval: Span,
     pub(super) startup: String,
+    pub(super) durable_deletes: bool,
     pub(super) load_limit: Span,
     pub(super) required: bool,
 }
@@ -172,6 +173,7 @@ impl Default for Persist {
             commit_interval: Span(Duration::from_millis(25)),
             fsync_interval: Span(Duration::from_millis(250)),
             startup: "wait".to_owned(),
+            durable_deletes: false,
             load_limit: Span(Duration::from_secs(5 * 60)),
             required: false,
         }

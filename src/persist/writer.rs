@@ -38,6 +38,9 @@ pub(super) const STRIDE: usize = 64;
 /// Bytes packed under one pin, but for the last record.
 pub(super) const READY_MAX: usize = 256 << 10;
 
+/// From one cycle to the next at least.
+const CYCLE_MIN: Duration = Duration::from_millis(1);
+
 /// Time until a failed disk is tried again: from, and up to.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
@@ -154,7 +157,10 @@ impl Writer {
             if stopping {
                 return self.finish();
             }
-            std::thread::park_timeout(self.options.commit_interval.saturating_sub(took));
+            // Those who hurry share a cycle.
+            let rest = CYCLE_MIN.saturating_sub(took);
+            std::thread::sleep(rest);
+            std::thread::park_timeout(self.options.commit_interval.saturating_sub(took + rest));
         }
     }
 
