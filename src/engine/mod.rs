@@ -277,6 +277,14 @@ impl Engine {
         &self.options
     }
 
+    /// The name of its eviction policy; `own` for one that the program has brought along.
+    pub fn policy_name(&self) -> &'static str {
+        match self.policy {
+            Chosen::Own(_) => "own",
+            _ => self.options.policy.name(),
+        }
+    }
+
     /// Largest item (header, key and value together), in bytes.
     pub fn item_size_max(&self) -> usize {
         self.options.item_size_max

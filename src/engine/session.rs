@@ -458,6 +458,7 @@ impl<'h> Session<'h> {
                 counters.evictions.bump();
                 counters.evicted_nonzero.add(u64::from(item.exptime() != 0));
                 counters.evicted_unfetched.add(u64::from(!item.fetched()));
+                counters.count_evicted_age(item.idle());
                 self.engine().eviction_age.store(item.idle(), Ordering::Relaxed);
             }
             Removal::Expired => {

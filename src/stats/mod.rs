@@ -164,8 +164,58 @@ counters! {
     eviction_rejected,
     /// Items stored whose keys had been evicted lately.
     eviction_ghost_hits,
+    /// Items evicted within a second of their last use,
+    evicted_age_1s,
+    /// within ten,
+    evicted_age_10s,
+    /// within a hundred,
+    evicted_age_100s,
+    /// within a thousand (17 minutes),
+    evicted_age_1000s,
+    /// within ten thousand (2.8 hours),
+    evicted_age_10000s,
+    /// within a hundred thousand (28 hours).
+    evicted_age_100000s,
+    /// Seconds without use of all evicted items together.
+    evicted_age_sum_s,
     /// Times a store had to evict before it had memory.
     direct_reclaims,
+}
+
+impl Counters {
+    /// Counts the seconds for which an item had not been used when it was evicted.
+    pub fn count_evicted_age(&self, seconds: u32) {
+        self.evicted_age_sum_s.add(u64::from(seconds));
+        let counter = match seconds {
+            0..=1 => &self.evicted_age_1s,
+            2..=10 => &self.evicted_age_10s,
+            11..=100 => &self.evicted_age_100s,
+            101..=1000 => &self.evicted_age_1000s,
+            1001..=10_000 => &self.evicted_age_10000s,
+            10_001..=100_000 => &self.evicted_age_100000s,
+            _ => return,
+        };
+        counter.bump();
+    }
+}
+
+impl Totals {
+    /// How many items were evicted within so many seconds of their last use: bounds and the counts up to each.
+    pub fn evicted_ages(&self) -> [(u32, u64); 6] {
+        let mut count = 0;
+        [
+            (1, self.evicted_age_1s),
+            (10, self.evicted_age_10s),
+            (100, self.evicted_age_100s),
+            (1000, self.evicted_age_1000s),
+            (10_000, self.evicted_age_10000s),
+            (100_000, self.evicted_age_100000s),
+        ]
+        .map(|(bound, items)| {
+            count += items;
+            (bound, count)
+        })
+    }
 }
 
 /// All workers' counter blocks, and the base that `stats reset` set.
@@ -247,6 +297,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_at_eviction_add_up() {
+        let registry = Registry::default();
+        let block = registry.register();
+        for seconds in [0, 1, 2, 100, 101, 100_000, 100_001] {
+            block.count_evicted_age(seconds);
+        }
+        let totals = registry.totals();
+        let counts = totals.evicted_ages().map(|(_, count)| count);
+        assert_eq!((counts, totals.evicted_age_sum_s), ([2, 3, 4, 5, 5, 6], 200_205));
+    }
 
     #[test]
     fn totals_sum_the_blocks_and_reset_starts_anew() {

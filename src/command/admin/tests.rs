@@ -76,7 +76,13 @@ fn every_statistic_is_one_word_with_a_one_word_value() {
     // Exporters split lines at spaces and refuse other numbers of words.
     let worker = worker(Options::default());
     ask(&worker, "set a 0 0 1\r\nx\r\n");
-    for command in ["stats\r\n", "stats settings\r\n", "stats items\r\n", "stats slabs\r\n"] {
+    for command in [
+        "stats\r\n",
+        "stats settings\r\n",
+        "stats items\r\n",
+        "stats slabs\r\n",
+        "stats evictions\r\n",
+    ] {
         let answer = ask(&worker, command);
         let lines: Vec<&str> = answer.lines().collect();
         let (end, lines) = lines.split_last().expect("at least END");

@@ -6,6 +6,7 @@
 //! handles and sessions.
 
 use super::draft::Refusal;
+use super::evict::Policy;
 use super::session::{Key, Lookup};
 use super::store::{Removed, StoreHow, StoreMode, Stored};
 use super::{Arith, ArithResult, Engine, EngineStats, Handle, ItemRef, KEY_MAX, Options, Session};
@@ -120,11 +121,21 @@ impl Cache {
     /// # Errors
     /// [`CacheError::NoKeeper`] when the thread cannot be started.
     pub fn new(options: Options) -> Result<Self, CacheError> {
-        Self::kept_by(Builder::new(), options)
+        Self::kept_by(Builder::new(), Core::new(options, Arc::new(Clock::system())))
     }
 
-    fn kept_by(keeper: Builder, options: Options) -> Result<Self, CacheError> {
-        let mut core = Core::new(options, Arc::new(Clock::system()));
+    /// The same with an eviction policy of the program's own; `options.policy` does not matter.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_policy(options: Options, policy: Arc<dyn Policy>) -> Result<Self, CacheError> {
+        let registry = Arc::new(Registry::default());
+        let clock = Arc::new(Clock::system());
+        let engine = Engine::with_policy(options, policy, clock, Arc::clone(&registry));
+        Self::kept_by(Builder::new(), Core::of(engine, registry))
+    }
+
+    fn kept_by(keeper: Builder, mut core: Core) -> Result<Self, CacheError> {
         let (stop, stopped) = channel();
         let engine = Arc::clone(&core.engine);
         let thread = keeper.name("volt-keeper".into()).spawn(move || {
@@ -371,6 +382,10 @@ impl Core {
     fn new(options: Options, clock: Arc<Clock>) -> Self {
         let registry = Arc::new(Registry::default());
         let engine = Engine::new(options, clock, Arc::clone(&registry));
+        Self::of(engine, registry)
+    }
+
+    fn of(engine: Arc<Engine>, registry: Arc<Registry>) -> Self {
         Self { engine, registry, guests: Arc::default(), keeper: None }
     }
 }

@@ -76,5 +76,8 @@ fn threads_that_come_and_go_leave_their_counts_and_nothing_else() {
 #[test]
 fn a_keeper_that_cannot_be_started_is_an_error() {
     let greedy = Builder::new().stack_size(1 << 60);
-    assert_eq!(Cache::kept_by(greedy, Options::default()).err(), Some(CacheError::NoKeeper));
+    assert_eq!(
+        Cache::kept_by(greedy, Core::new(Options::default(), Arc::new(Clock::system()))).err(),
+        Some(CacheError::NoKeeper)
+    );
 }

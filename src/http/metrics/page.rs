@@ -88,6 +88,25 @@ impl Page {
         }
     }
 
+    /// A histogram of its own: bounds with the counts up to each, the count of all, and the sum.
+    pub fn distribution(
+        &mut self,
+        name: &str,
+        help: &str,
+        buckets: &[(u32, u64)],
+        count: u64,
+        sum: u64,
+    ) {
+        self.begin(name, help, "histogram");
+        for (le, items) in buckets {
+            let _ = writeln!(self.text, "{name}_bucket{{le=\"{le}\"}} {items}");
+        }
+        let _ = writeln!(
+            self.text,
+            "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}"
+        );
+    }
+
     fn begin(&mut self, name: &str, help: &str, kind: &str) {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -123,6 +142,17 @@ mod tests {
         ] {
             assert!(page.contains(lines), "{page}");
         }
+    }
+
+    #[test]
+    fn a_distribution_has_its_bounds_and_the_rest() {
+        let mut page = Page::new();
+        page.distribution("e_seconds", "Es.", &[(1, 2), (10, 5)], 6, 70);
+        let lines = "# HELP e_seconds Es.\n# TYPE e_seconds histogram\n\
+                     e_seconds_bucket{le=\"1\"} 2\ne_seconds_bucket{le=\"10\"} 5\n\
+                     e_seconds_bucket{le=\"+Inf\"} 6\ne_seconds_sum 70\ne_seconds_count 6\n";
+        let page = page.finish();
+        assert!(page.contains(lines), "{page}");
     }
 
     #[test]

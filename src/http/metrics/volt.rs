@@ -23,7 +23,7 @@ pub(super) fn write(snapshot: &Snapshot<'_>, page: &mut Page) {
 fn build(snapshot: &Snapshot<'_>, page: &mut Page) {
     let labels = [("version", env!("CARGO_PKG_VERSION"))];
     page.gauge("volt_build_info", "The version of Volt.", &labels, 1.0);
-    let policy = snapshot.context.engine.options().policy.name();
+    let policy = snapshot.context.engine.policy_name();
     let help = "How it is chosen what is evicted first.";
     page.gauge("volt_eviction_policy_info", help, &[("policy", policy)], 1.0);
     let workers = f64::from(snapshot.context.options.num_threads);

@@ -91,3 +91,18 @@ pub fn slabs(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
     sink("active_slabs", &u8::from(active));
     sink("total_malloced", &memory);
 }
+
+/// `stats evictions`: what was evicted and why.
+pub fn evictions(snapshot: &Snapshot<'_>, sink: &mut Sink<'_>) {
+    let totals = &snapshot.totals;
+    sink("eviction_policy", &snapshot.context.engine.policy_name());
+    sink("eviction_candidates", &totals.eviction_candidates);
+    sink("eviction_spared", &totals.eviction_spared);
+    sink("eviction_admitted", &totals.eviction_admitted);
+    sink("eviction_rejected", &totals.eviction_rejected);
+    sink("eviction_ghost_hits", &totals.eviction_ghost_hits);
+    for (bound_s, items) in totals.evicted_ages() {
+        sink(&format!("evicted_within_{bound_s}s"), &items);
+    }
+    sink("evicted_age_sum", &totals.evicted_age_sum_s);
+}

@@ -63,6 +63,7 @@ pub(super) fn execute(worker: &Worker, arguments: &[&[u8]], output: &mut Output)
         match word {
             b"items" => lines(worker, output, items::items),
             b"slabs" => lines(worker, output, items::slabs),
+            b"evictions" => lines(worker, output, items::evictions),
             b"hotkeys" => hotkeys(worker, rest, output),
             b"sizes" if worker.context.options.track_sizes => {
                 Outcome::List(Listing::sizes()).into()
