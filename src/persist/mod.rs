@@ -15,7 +15,8 @@
 //!
 //! ## What is promised
 //!
-//! * A clean stop loses nothing. A kill loses at most the last 100 ms of what was acknowledged, a power cut at most the last second. A
+//! * A clean stop loses nothing. A kill loses at most the last 100 ms of what was acknowledged (and for as long as these threads
+//!   were ready and found no processor), a power cut at most the last second. A
 //!   flush is on disk before it is answered.
 //! * What comes back was stored, whole, with its flags, deadline and cas unique, and is the newest state of its key
 //!   that reached the disk. What had expired, was deleted or flushed stays away. Cas uniques are never given out twice.
