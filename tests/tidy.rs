@@ -63,7 +63,8 @@ struct Source {
 impl Source {
     /// The lines before the file's tests, numbered from 1; of a file of tests, none.
     fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let tests = self.path.ends_with("tests.rs") || self.path.ends_with("models.rs");
+        let tests = ["tests.rs", "models.rs"].iter().any(|name| self.path.ends_with(name))
+            || self.path.contains("/tests/");
         let lines = self
             .text
             .lines()

@@ -1,0 +1,117 @@
+//! A directory that was damaged: what comes back is right, and Volt starts.
+
+use super::*;
+
+/// Damages one thing in a directory; what it did.
+fn damage(directory: &Path, random: &mut u64) -> String {
+    let mut draw = |below: u64| {
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (*random >> 33) % below.max(1)
+    };
+    let mut files = Vec::new();
+    let mut folders = vec![directory.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in directory::entries(&folder) {
+            if entry.is_dir() {
+                folders.push(entry.clone());
+            }
+            files.push(entry);
+        }
+    }
+    files.sort();
+    // The files with the data more often than the others.
+    let data: Vec<_> = files.iter().filter(|file| file.ends_with("db")).cloned().collect();
+    let of = if draw(3) > 0 && !data.is_empty() { &data } else { &files };
+    let file = of[draw(of.len() as u64) as usize].clone();
+    if file.is_dir() {
+        fs::remove_dir_all(&file).unwrap();
+        return format!("{} removed", file.display());
+    }
+    let mut bytes = fs::read(&file).unwrap();
+    let len = bytes.len() as u64;
+    let at = draw(len) as usize;
+    let until = (at + 1 + draw(4096) as usize).min(bytes.len());
+    let kind = draw(7);
+    match kind {
+        0 => bytes.truncate(at),
+        1 if len > 0 => bytes[at] ^= 1 << draw(8),
+        2 => bytes[at.min(until)..until].fill(0),
+        3 => bytes[at.min(until)..until].iter_mut().for_each(|byte| *byte = draw(256) as u8),
+        // A stretch of the file once more, elsewhere.
+        4 if len > 8192 => bytes.copy_within(at.min(until)..until, draw(len - 8192) as usize),
+        5 => bytes.extend((0..draw(5000)).map(|byte| byte as u8)),
+        _ => {
+            fs::remove_file(&file).unwrap();
+            return format!("{} removed", file.display());
+        }
+    }
+    fs::write(&file, bytes).unwrap();
+    format!("{}: {kind} at {at}", file.display())
+}
+
+/// A directory with history in two generations, a kill and all the values that every key ever had.
+fn worn() -> (TempDir, Options, Vec<Vec<Vec<u8>>>) {
+    let (folder, options) = folder();
+    let mut history = vec![Vec::new(); 60];
+    let (mut random, mut now) = (9, vec![None; history.len()]);
+    for _ in 0..2 {
+        let warm = Warm::start(options.clone());
+        for _ in 0..60 {
+            churn(&warm, &mut random, 10, &mut now);
+            for (values, value) in history.iter_mut().zip(&now) {
+                values.extend(value.clone());
+                values.dedup();
+            }
+            // Values that were not seen here were not acknowledged either.
+            warm.commit();
+        }
+        warm.stop();
+    }
+    (folder, options, history)
+}
+
+/// How many random cases of damage are tried: some hundreds, or as many as the environment says.
+fn cases() -> u64 {
+    std::env::var("VOLT_PERSIST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+}
+
+#[test]
+fn damage_costs_what_is_damaged_and_never_the_start() {
+    let (_folder, options, history) = worn();
+    let (mut back, mut starts) = (0, 0);
+    for case in 0..cases() {
+        let (_copy, damaged) = killed(&options.directory);
+        let mut random = case.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut what = String::new();
+        for _ in 0..=random % 3 {
+            what += &damage(&damaged.directory, &mut random);
+            what += "; ";
+        }
+        let check = |warm: &Warm| {
+            let mut found = 0;
+            for (key, values) in history.iter().enumerate() {
+                if let Some(value) = warm.value(&format!("key{key}")) {
+                    assert!(values.contains(&value), "case {case}: key{key} is wrong: {what}");
+                    found += 1;
+                }
+            }
+            found
+        };
+        let warm = Warm::start(damaged.clone());
+        back += check(&warm);
+        // It is written anew, and whole.
+        warm.set("new", what.as_bytes());
+        warm.commit();
+        if case % 8 == 0 {
+            starts += 1;
+            let before = check(&warm);
+            warm.wait("the checkpoint", |s| s.counters.checkpoints.load(Ordering::Relaxed) > 0);
+            warm.stop();
+            let warm = Warm::start(damaged);
+            assert_eq!(check(&warm), before, "case {case}: {what}");
+            assert_eq!(warm.value("new").unwrap(), what.as_bytes());
+            assert_eq!(warm.status().counters.recovery_missing.load(Ordering::Relaxed), 0);
+        }
+    }
+    assert!(starts > 0 && back > cases() * 20, "{back} keys were back");
+}
