@@ -9,6 +9,7 @@
 //!
 //! Anything else in the directory is left alone.
 
+use super::disk::Disk;
 use super::manifest::Manifest;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -39,6 +40,7 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    disk: Disk,
     /// Holds the lock.
     _lock: File,
     /// Serial number of the manifest that is in place, of those that this process has saved.
@@ -77,7 +79,7 @@ impl Directory {
     pub fn save(&self, manifest: Manifest, serial: u64) -> io::Result<()> {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         if serial > *saved {
-            manifest.save(&self.path)?;
+            manifest.save(&self.path, &self.disk)?;
             *saved = serial;
         }
         Ok(())
@@ -87,9 +89,9 @@ impl Directory {
     ///
     /// # Errors
     /// Somebody else has it, or the system refuses.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, disk: &Disk) -> Result<Self, OpenError> {
         let unusable = |cause| OpenError::Unusable { path: path.to_owned(), cause };
-        fs::create_dir_all(path).map_err(unusable)?;
+        create_all(path, disk).map_err(unusable)?;
         let lock = path.join(LOCK);
         // On a disk that is read-only the lock of before can still be taken.
         let lock = File::options()
@@ -100,7 +102,12 @@ impl Directory {
             .or_else(|error| File::open(&lock).map_err(|_| error))
             .map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock, saved: Mutex::new(0) }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                disk: disk.clone(),
+                _lock: lock,
+                saved: Mutex::new(0),
+            }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
             Err(TryLockError::Error(cause)) => Err(unusable(cause)),
         }
@@ -134,6 +141,18 @@ impl Directory {
         // If it cannot be moved it is in the way of nothing but space.
         let _ = fs::rename(&generation.path, self.path.join(name));
     }
+}
+
+/// Makes a directory and those it is in, if they are not there, so that a power cut keeps them.
+fn create_all(path: &Path, disk: &Disk) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(path)?;
+    for parent in missing.iter().filter_map(|made| made.parent()) {
+        let here = parent.as_os_str().is_empty();
+        // Whoever may not read the directory above cannot ask for this, and may use what is in it all the same.
+        let _ = disk.keep(if here { Path::new(".") } else { parent });
+    }
+    Ok(())
 }
 
 /// The generations in a directory, oldest first.
@@ -179,19 +198,22 @@ mod tests {
     fn a_directory_has_one_user() {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("new/data");
-        let first = Directory::open(&path).expect("nobody has it");
-        assert!(matches!(Directory::open(&path), Err(OpenError::InUse(_))));
+        let first = Directory::open(&path, &Disk::default()).expect("nobody has it");
+        assert!(matches!(Directory::open(&path, &Disk::default()), Err(OpenError::InUse(_))));
         drop(first);
-        Directory::open(&path).expect("nobody has it any more");
+        Directory::open(&path, &Disk::default()).expect("nobody has it any more");
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
-        assert!(matches!(Directory::open(&file), Err(OpenError::Unusable { .. })));
+        assert!(matches!(
+            Directory::open(&file, &Disk::default()),
+            Err(OpenError::Unusable { .. })
+        ));
     }
 
     #[test]
     fn generations_are_found_by_name_and_strangers_are_not() {
         let folder = tempfile::tempdir().expect("a directory");
-        let directory = Directory::open(folder.path()).expect("a directory");
+        let directory = Directory::open(folder.path(), &Disk::default()).expect("a directory");
         let names = [directory.name(0x1f, 7, u64::MAX), directory.name(2, 0, 0)];
         for name in &names {
             fs::create_dir(&name.path).expect("made");

@@ -16,12 +16,12 @@
 //! the disk itself, through a descriptor of its own.
 
 use super::directory::Name;
+use super::disk::{Disk, Operation};
 use super::tail::{TAIL_FILE, Tail};
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -48,55 +48,6 @@ const GROUP_KEYS: u64 = 32;
 
 /// Time between two looks how far the database is.
 const FEED_LOOK: Duration = Duration::from_millis(1);
-
-/// What is asked of the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Making a generation, or writing the manifest.
-    Create,
-    /// Writing a frame.
-    Append,
-    /// Handing frames to the kernel.
-    Flush,
-    /// Waiting for the disk to have them.
-    Sync,
-    /// Reading frames back at start.
-    Load,
-}
-
-/// A seam for tests: may fail any operation before it is tried, as a full or dying disk does.
-pub trait Faults: Send + Sync {
-    /// `Ok` to go on.
-    ///
-    /// # Errors
-    /// What the disk is to say.
-    fn check(&self, operation: Operation) -> io::Result<()>;
-}
-
-/// The faults there are; none, outside tests.
-#[derive(Clone, Default)]
-pub struct Disk(Option<Arc<dyn Faults>>);
-
-impl Disk {
-    /// A disk with these faults.
-    pub fn failing(faults: Arc<dyn Faults>) -> Self {
-        Self(Some(faults))
-    }
-
-    /// Asks whether an operation is to fail.
-    ///
-    /// # Errors
-    /// What the faults say.
-    pub fn check(&self, operation: Operation) -> io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), |faults| faults.check(operation))
-    }
-}
-
-impl fmt::Debug for Disk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Disk(failing)" } else { "Disk" })
-    }
-}
 
 /// A generation that is written to.
 pub struct Generation {
@@ -148,7 +99,7 @@ impl Generation {
         let file = Arc::new(File::open(name.path.join(DATA_FILE))?);
         let tail = Tail::create(&name.path)?;
         for directory in [Some(&*name.path), name.path.parent()].into_iter().flatten() {
-            File::open(directory)?.sync_all()?;
+            disk.keep(directory)?;
         }
         let (feed, frames) = channel();
         let fed = Arc::new(Fed::default());
@@ -229,7 +180,8 @@ impl Generation {
 
     /// A way to wait for the disk, from any thread.
     pub fn syncer(&self) -> Syncer {
-        Syncer { file: Arc::clone(&self.file), disk: self.disk.clone() }
+        let path = self.name.path.join(DATA_FILE);
+        Syncer { path, file: Arc::clone(&self.file), disk: self.disk.clone() }
     }
 }
 
@@ -304,6 +256,7 @@ impl Database {
 /// Waits for the disk to have what was flushed.
 #[derive(Debug, Clone)]
 pub struct Syncer {
+    path: PathBuf,
     file: Arc<File>,
     disk: Disk,
 }
@@ -315,7 +268,7 @@ impl Syncer {
     /// What the system says. What was written since the last success may be lost, whatever a later call says.
     pub fn sync(&self) -> io::Result<()> {
         self.disk.check(Operation::Sync)?;
-        self.file.sync_data()
+        self.disk.sync(&self.path, &|| self.file.sync_data())
     }
 }
 
@@ -345,7 +298,7 @@ pub fn contains_panics_of(thread: &str) -> bool {
 }
 
 /// The files of a generation that may hold frames.
-pub fn data_files(path: &Path) -> Vec<std::path::PathBuf> {
+pub fn data_files(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = super::directory::entries(&path.join("blobs")).collect();
     files.extend([DATA_FILE, TAIL_FILE].map(|name| path.join(name)));
     files.sort();

@@ -1,7 +1,8 @@
 //! The janitor: a thread for what may take a disk long, so that writing does not wait for it.
 
 use super::directory::{Directory, Name};
-use super::generation::{Disk, Generation, Operation, Syncer, thread_name};
+use super::disk::{Disk, Operation};
+use super::generation::{Generation, Syncer, thread_name};
 use super::manifest::Manifest;
 use std::io;
 use std::sync::Arc;

@@ -11,7 +11,8 @@
 //! than all of it; the engine sees to that (`engine::restore`).
 
 use super::directory::Name;
-use super::generation::{Disk, Operation, thread_name};
+use super::disk::{Disk, Operation};
+use super::generation::thread_name;
 use super::record::Record;
 use super::recover::{Recovery, records_of};
 use super::status::Status;

@@ -1,5 +1,6 @@
 //! The manifest: the few numbers that say which frames count. A text file, replaced whole.
 
+use super::disk::Disk;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -85,13 +86,13 @@ impl Manifest {
     ///
     /// # Errors
     /// What the system says; the old one is in place then.
-    pub fn save(self, directory: &Path) -> io::Result<()> {
+    pub fn save(self, directory: &Path, disk: &Disk) -> io::Result<()> {
         let temporary = directory.join("MANIFEST.new");
         let mut file = File::create(&temporary)?;
         file.write_all(self.text().as_bytes())?;
-        file.sync_all()?;
+        disk.sync(&temporary, &|| file.sync_all())?;
         fs::rename(&temporary, directory.join(NAME))?;
-        File::open(directory)?.sync_all()
+        disk.keep(directory)
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         assert_eq!(Manifest::read(directory.path()), None);
         for manifest in [MANIFEST, Manifest::default()] {
-            manifest.save(directory.path()).expect("saved");
+            manifest.save(directory.path(), &Disk::default()).expect("saved");
             assert_eq!(Manifest::read(directory.path()), Some(manifest));
         }
     }

@@ -35,6 +35,7 @@
 //! | `record`, `frame` | the bytes on disk: a key's newest state, and packs of those with a checksum |
 //! | `generation`, `tail` | a run of frames in a database of its own, the door to sled; and the newest ones once more |
 //! | `directory`, `manifest` | what lies where, and which of it counts |
+//! | `disk` | what is asked of the disk, and where tests take its place |
 //! | `batch`, `writer` | from marks to frames |
 //! | `checkpoint`, `janitor` | the table into the log, and what may take a disk long |
 //! | `scan`, `recover`, `load` | finding frames, reading them newest first, and bringing them back |
@@ -44,6 +45,7 @@
 mod batch;
 mod checkpoint;
 mod directory;
+mod disk;
 mod frame;
 mod generation;
 mod inspect;
@@ -61,7 +63,8 @@ mod writer;
 mod tests;
 
 pub use directory::OpenError;
-pub use generation::{Disk, Faults, Operation, contains_panics_of};
+pub use disk::{Disk, Faults, Operation};
+pub use generation::contains_panics_of;
 pub use inspect::{Report, export, inspect};
 pub use status::{Counters, State, Status};
 
@@ -184,7 +187,7 @@ impl Persist {
             loader: None,
             writer: None,
         };
-        let start = match Directory::open(&options.directory) {
+        let start = match Directory::open(&options.directory, &options.disk) {
             Ok(directory) => {
                 let recovery = open(engine, directory.path());
                 let start = Start::of(Arc::new(directory), &recovery);
@@ -402,7 +405,7 @@ impl Task {
     fn wait_for_directory(&self) -> Option<Start> {
         self.status.is_written_by(thread::current());
         while !self.status.is_stopping() {
-            if let Ok(directory) = Directory::open(&self.options.directory) {
+            if let Ok(directory) = Directory::open(&self.options.directory, &self.options.disk) {
                 let start = Start::found(Arc::new(directory));
                 self.engine.resume(start.manifest.versions, 0);
                 return Some(start);
