@@ -320,12 +320,12 @@ impl<'h> Session<'h> {
         if self.vitality(old) != Vitality::Alive {
             return Err(draft);
         }
-        if flushing && let Ok(twin) = self.with_cas(&draft, fresh) {
-            draft = twin;
-            draft.set_version(before);
-        } else {
-            draft.set_version(fresh);
+        if flushing && let Ok(mut twin) = self.with_cas(&draft, fresh) {
+            twin.set_version(before);
+            // The next try is to show a number of its own, so the twin is not for another one.
+            return self.exchange(spot, twin).map_err(|_| draft);
         }
+        draft.set_version(fresh);
         self.exchange(spot, draft).map_err(|mut back| {
             back.set_version(0);
             back
