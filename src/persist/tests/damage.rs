@@ -4,10 +4,7 @@ use super::*;
 
 /// Damages one thing in a directory; what it did.
 fn damage(directory: &Path, random: &mut u64) -> String {
-    let mut draw = |below: u64| {
-        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (*random >> 33) % below.max(1)
-    };
+    let mut draw = |below: u64| draw(random) % below.max(1);
     let mut files = Vec::new();
     let mut folders = vec![directory.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -43,9 +43,7 @@ fn churned(
     changes: usize,
     now: &mut [Option<Vec<u8>>],
 ) -> (TempDir, Options, Arc<Clock>) {
-    let (folder, options) = folder();
-    let clock = Arc::new(Clock::manual());
-    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), 64 << 20);
+    let (folder, options, clock, warm) = clocked();
     churn(&warm, random, changes, now);
     warm.stop();
     (folder, options, clock)
@@ -53,9 +51,7 @@ fn churned(
 
 #[test]
 fn what_clients_do_while_loading_stands() {
-    let (_folder, options) = folder();
-    let clock = Arc::new(Clock::manual());
-    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), 64 << 20);
+    let (_folder, options, clock, warm) = clocked();
     let names = ["kept", "stored", "deleted", "both", "ended", "flag"];
     names.iter().for_each(|key| warm.set(key, b"before"));
     let newest = warm.get("flag").unwrap().3;
@@ -91,19 +87,13 @@ fn what_clients_do_while_loading_stands() {
     let (_copy, later) = killed(&options.directory);
     warm.stop();
     for options in [options, amid, later] {
-        check(&Warm::start_at(
-            Options { disk: Disk::default(), startup: Startup::Wait, ..options },
-            Arc::clone(&clock),
-            64 << 20,
-        ));
+        check(&Warm::start_at(options, Arc::clone(&clock), 64 << 20));
     }
 }
 
 #[test]
 fn a_flush_while_loading_is_of_what_is_not_loaded_too() {
-    let (_folder, options) = folder();
-    let clock = Arc::new(Clock::manual());
-    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), 64 << 20);
+    let (_folder, options, clock, warm) = clocked();
     warm.set("key", b"before");
     warm.stop();
     let (warm, gate, options) = serve(&options, &clock);
@@ -192,7 +182,7 @@ fn random_changes_amid_loading_stand() {
         assert!(shared <= 2, "{shared} keys are not back");
         assert_all(&warm, &now);
         if shared == 0 {
-            assert_all(&Warm::start(Options { disk: Disk::default(), ..amid }), &now);
+            assert_all(&Warm::start(amid), &now);
         }
         warm.stop();
         (options, before) = (again, now);

@@ -98,6 +98,14 @@ fn folder() -> (TempDir, Options) {
     (folder, options)
 }
 
+/// A new cache with a directory of its own, and the clock that the next one there is to go by.
+fn clocked() -> (TempDir, Options, Arc<Clock>, Warm) {
+    let (folder, options) = folder();
+    let clock = Arc::new(Clock::manual());
+    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), 64 << 20);
+    (folder, options, clock, warm)
+}
+
 /// Copies what a process that is killed now would leave.
 fn killed(from: &Path) -> (TempDir, Options) {
     loop {
@@ -126,11 +134,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The next of a row of numbers that look random (the upper bits of a linear congruential generator).
+fn draw(random: &mut u64) -> u64 {
+    *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    *random >> 33
+}
+
 /// Changes keys at random and notes what they are.
 fn churn(warm: &Warm, random: &mut u64, changes: usize, now: &mut [Option<Vec<u8>>]) {
     for _ in 0..changes {
-        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let draw = *random >> 33;
+        let draw = draw(random);
         let key = draw as usize % now.len();
         let name = format!("key{key}");
         if draw.is_multiple_of(7) {

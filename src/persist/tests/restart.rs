@@ -4,9 +4,7 @@ use super::*;
 
 #[test]
 fn everything_about_an_item_survives_a_stop_and_a_kill() {
-    let (_folder, options) = folder();
-    let clock = Arc::new(Clock::manual());
-    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), 64 << 20);
+    let (_folder, options, clock, warm) = clocked();
     let large = [7_u8; 1_000_000];
     let soon = clock.now() + 100;
     warm.store(b"flags", b"1", 0xdead_beef, 0, StoreMode::Set);
@@ -51,9 +49,7 @@ fn everything_about_an_item_survives_a_stop_and_a_kill() {
 
 #[test]
 fn what_is_gone_stays_away() {
-    let (_folder, options) = folder();
-    let clock = Arc::new(Clock::manual());
-    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), 64 << 20);
+    let (_folder, options, clock, warm) = clocked();
     let soon = clock.now() + 10;
     warm.set("deleted", b"1");
     warm.set("ended", b"older, without an end");
@@ -95,9 +91,7 @@ fn a_delete_of_what_was_evicted_is_remembered() {
 
 #[test]
 fn flushes_are_on_disk_when_they_are_acknowledged() {
-    let (_folder, options) = folder();
-    let clock = Arc::new(Clock::manual());
-    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), 64 << 20);
+    let (_folder, options, clock, warm) = clocked();
     warm.set("before", b"1");
     warm.commit();
     warm.handle.engine().flush();
