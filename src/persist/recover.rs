@@ -128,8 +128,10 @@ impl Recovery {
                 let go_on = match frame.parts {
                     1 => visit(frame.payload, 1),
                     parts if frame.part == parts - 1 => {
-                        let first = left.len().saturating_sub(parts as usize - 1);
-                        let (rest, before) = left.split_at(first);
+                        // By their numbers: when one is missing, those before it are others' frames.
+                        let first = last.sequence.saturating_sub(u64::from(parts) - 1);
+                        let (rest, before) =
+                            left.split_at(left.partition_point(|p| p.sequence < first));
                         left = rest;
                         let large = reader.join(found, before, last);
                         large.is_none_or(|large| visit(large, u64::from(parts)))

@@ -67,6 +67,49 @@ fn worn() -> (TempDir, Options, Vec<Vec<Vec<u8>>>) {
     (folder, options, history)
 }
 
+#[test]
+fn a_large_item_that_lacks_a_frame_costs_itself_alone() {
+    let (_folder, options) = folder();
+    let warm = Warm::start(options.clone());
+    let small: Vec<_> = (0..20).map(|key| format!("small{key}")).collect();
+    for key in &small {
+        // Each in a frame of its own.
+        warm.set(key, key.as_bytes());
+        warm.commit();
+    }
+    warm.set("large", &[b'x'; 100_000]);
+    warm.commit();
+    for part in 0..13 {
+        let (_copy, damaged) = killed(&options.directory);
+        let lost = lose_frame(&damaged.directory, part);
+        assert!(lost > 0, "there is a part {part}");
+        let back = Warm::start(damaged);
+        assert_eq!(back.value("large"), None, "part {part}");
+        for key in &small {
+            assert_eq!(back.value(key).as_deref(), Some(key.as_bytes()), "part {part}: {key}");
+        }
+    }
+}
+
+/// Breaks this part of every record that takes several frames, wherever it lies; how often it did.
+fn lose_frame(directory: &Path, part: u32) -> usize {
+    let mut lost = 0;
+    for generation in directory::generations(directory) {
+        for path in generation::data_files(&generation.path) {
+            let mut bytes = fs::read(&path).unwrap();
+            for at in memchr::memmem::find_iter(&bytes.clone(), frame::MAGIC) {
+                let frame = frame::Frame::decode(&bytes[at..], generation.secret);
+                if frame.is_some_and(|frame| frame.parts > 1 && frame.part == part) {
+                    bytes[at] ^= 1;
+                    lost += 1;
+                }
+            }
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    lost
+}
+
 /// How many random cases of damage are tried: some hundreds, or as many as the environment says.
 fn cases() -> u64 {
     std::env::var("VOLT_PERSIST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
