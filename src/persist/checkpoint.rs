@@ -20,15 +20,10 @@ const LOG_BYTES_MIN: u64 = if cfg!(test) { 256 << 10 } else { 16 << 20 };
 /// The walk of a checkpoint.
 pub(super) enum Walk {
     /// To be begun when everything is loaded: what is not there would be left out.
-    Due {
-        /// What has a later version is marked, and written for that.
-        since: u64,
-    },
+    Due,
     /// Under way.
     At {
         cursor: Cursor,
-        /// As before.
-        since: u64,
         bytes: u64,
         /// Items to look at in one step: fewer when they are large.
         stride: usize,
@@ -42,8 +37,8 @@ pub(super) enum Walk {
 impl Writer {
     /// Begins the walk that is due, if there is one.
     pub(super) fn begin_walk(&mut self) {
-        if let Some(Walk::Due { since }) = self.walk {
-            self.walk = Some(Walk::At { cursor: Cursor::default(), since, bytes: 0, stride: 1 });
+        if let Some(Walk::Due) = self.walk {
+            self.walk = Some(Walk::At { cursor: Cursor::default(), bytes: 0, stride: 1 });
         }
     }
 
@@ -54,11 +49,11 @@ impl Writer {
         }
         let limit = (changes * STRETCH_FACTOR).clamp(STRETCH_BYTES, STRETCH_MAX_BYTES);
         let mut written = 0;
-        while let Some(&Walk::At { cursor, since, bytes, stride }) = self.walk.as_ref() {
+        while let Some(&Walk::At { cursor, bytes, stride }) = self.walk.as_ref() {
             if written >= limit || self.log()?.is_behind() {
                 break;
             }
-            let next = self.step(cursor, since, stride);
+            let next = self.step(cursor, stride);
             if next.is_none() {
                 self.packer.seal();
             }
@@ -71,7 +66,7 @@ impl Writer {
                 Some(cursor) => {
                     let each = step as usize / stride;
                     let stride = (READY_MAX / each.max(1)).clamp(1, STRIDE);
-                    Walk::At { cursor, since, bytes, stride }
+                    Walk::At { cursor, bytes, stride }
                 }
                 None => Walk::Flushing { position: self.log()?.position(), bytes },
             });
@@ -79,21 +74,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Packs some items of the walk; where to go on.
-    fn step(&mut self, cursor: Cursor, since: u64, stride: usize) -> Option<Cursor> {
+    /// Packs some items of the walk; where to go on. What has changed since the walk began is packed like the rest, marked
+    /// or not: what it was before may go as soon as the disk has the walk, and its mark is on disk later.
+    fn step(&mut self, cursor: Cursor, stride: usize) -> Option<Cursor> {
         let session = self.handle.pin();
         let packer = &mut self.packer;
-        session.scan(cursor, stride, &mut |item| {
-            if item.version() <= since {
-                packer.add(&Record::Item(session.save(&item)));
-            }
-        })
+        session.scan(cursor, stride, &mut |item| packer.add(&Record::Item(session.save(&item))))
     }
 
     /// Ends a checkpoint whose bytes the disk has, and begins one when the log has grown.
     pub(super) fn checkpoint_when_due(&mut self) -> io::Result<()> {
         match &mut self.walk {
-            Some(Walk::Due { .. } | Walk::At { .. }) => return Ok(()),
+            Some(Walk::Due | Walk::At { .. }) => return Ok(()),
             Some(Walk::Flushing { position, bytes }) => {
                 let (position, bytes) = (*position, *bytes);
                 if !self.log()?.has_flushed(position) {

@@ -273,9 +273,7 @@ impl Writer {
             self.closing.push(before);
         }
         self.packer.restart(name.secret, name.first);
-        // Everything of a later version is marked after this, so it is in this generation whether walked over or not.
-        let since = self.engine.last_version();
-        self.walk = Some(Walk::Due { since });
+        self.walk = Some(Walk::Due);
         // Until this walk is through, there are changes that nothing on disk has.
         self.owing |= self.walk_again;
         self.walk_again = false;
@@ -474,7 +472,7 @@ impl Writer {
         }
         let complete = self.walk_again || self.owing;
         if self.walk_again {
-            // A walk that is under way passes over what has changed since it began, marked or not.
+            // A walk that is under way has been past some of what lost its mark.
             self.begin(false)?;
         }
         if complete {

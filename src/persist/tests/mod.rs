@@ -14,6 +14,7 @@ use tempfile::TempDir;
 mod damage;
 mod faults;
 mod loading;
+mod power;
 mod restart;
 
 const DEADLINE: Duration = Duration::from_secs(20);
