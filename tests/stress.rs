@@ -315,7 +315,8 @@ fn everything_comes_back(engine: &Arc<Engine>) {
         draft.fill(&[0; 4000]);
         session.store(draft, StoreHow::plain(StoreMode::Set));
         let stats = engine.stats();
-        if stats.items == before {
+        // A sample may give more than one store needs, so the number may go down as well.
+        if stats.items <= before {
             assert!(sum(&stats) > LIMIT / 10 * 9, "evicts too soon: {stats:?}");
             return;
         }

@@ -17,8 +17,6 @@ const ROUND_CALLS: usize = 10;
 /// a large table's takes longer, so many buckets a call: with ten million items and deadlines all the time a round takes six
 /// seconds, and a twentieth of a core.
 const CALL_BUCKETS: usize = 256 * 1024;
-/// Buckets ahead of a sweep whose items the processor is asked for.
-const AHEAD: usize = 12;
 /// Samples that one call of `maintain` evicts at most when the memory limit was lowered.
 const SHRINK_SAMPLES: usize = 20_000;
 /// Steps of the epoch, and one to spare, until what was removed is freed.
@@ -114,7 +112,8 @@ impl Engine {
         for _ in 0..SHRINK_SAMPLES / SHRINK_STRIDE {
             let session = handle.pin();
             for _ in 0..SHRINK_STRIDE {
-                if session.fits(0, 0) || !session.evict_one() {
+                let shortage = session.shortage(0, 0);
+                if shortage == 0 || !session.evict_some(shortage) {
                     return;
                 }
             }
@@ -138,18 +137,17 @@ impl Session<'_> {
     fn sweep(&self, from: usize, to: usize) {
         let engine = self.engine();
         let (mut checked, mut removed) = (0, 0);
-        let last = engine.table.buckets().size() - 1;
         for index in from..to {
-            engine.table.prefetch_head_of((index + AHEAD).min(last));
-            engine.table.visit_bucket(index, self, |view| {
+            engine.table.prefetch_ahead_of(index, self);
+            engine.table.visit_bucket(index, self, |view, spot| {
                 checked += 1;
                 match self.vitality(view) {
                     Vitality::Alive => engine.note_due(view.exptime()),
                     Vitality::Expired => {
-                        removed += u64::from(self.take_out(view, Removal::Expired));
+                        removed += u64::from(self.take_out_at(&spot, Removal::Expired));
                     }
                     Vitality::Flushed => {
-                        removed += u64::from(self.take_out(view, Removal::Flushed));
+                        removed += u64::from(self.take_out_at(&spot, Removal::Flushed));
                     }
                 }
             });

@@ -16,6 +16,10 @@ pub(super) const GARBAGE_SHARE: usize = 8;
 const RESERVE_SHARE: usize = 32;
 const RESERVE_MAX_BYTES: usize = 4 << 20;
 
+/// What one sample may give beyond what is asked for: 1/8192 of the limit. Where items are small, the next few allocations then
+/// find room without a sample; where they are large or the memory is small, no more goes than has to.
+const SURPLUS_SHARE: usize = 8192;
+
 impl Session<'_> {
     /// Evicts until `size` more bytes fit the limit. `false` if they do not and nothing (more) may be evicted.
     pub(super) fn make_room(&self, size: usize) -> bool {
@@ -31,13 +35,14 @@ impl Session<'_> {
         }
         let mut empty_handed = 0;
         for _ in 0..SAMPLES_MAX {
-            if self.fits(size, garbage.min(limit / GARBAGE_SHARE)) {
+            let shortage = self.shortage(size, garbage.min(limit / GARBAGE_SHARE));
+            if shortage == 0 {
                 return true;
             }
             if !self.engine().options.evictions {
                 return self.reclaim_dead() && self.fits(size, 0);
             }
-            if self.evict_one() {
+            if self.evict_some(shortage + limit / SURPLUS_SHARE) {
                 empty_handed = 0;
             } else {
                 empty_handed += 1;
@@ -52,11 +57,17 @@ impl Session<'_> {
 
     /// Whether `size` more bytes fit beside items, table, buffers and this much garbage.
     pub(super) fn fits(&self, size: usize, garbage: usize) -> bool {
+        self.shortage(size, garbage) == 0
+    }
+
+    /// Bytes that have to go so that `size` more fit.
+    pub(super) fn shortage(&self, size: usize, garbage: usize) -> usize {
         let account = self.engine().account;
         let sums = account.sums();
         let items = self.handle().purse.items();
         let limit = account.limit();
         let reserve = (limit / RESERVE_SHARE).min(RESERVE_MAX_BYTES);
-        items + sums.table + sums.policy + (sums.buffers + garbage).max(reserve) + size <= limit
+        let sum = items + sums.table + sums.policy + (sums.buffers + garbage).max(reserve) + size;
+        sum.saturating_sub(limit)
     }
 }

@@ -424,7 +424,21 @@ impl<'h> Session<'h> {
         removed
     }
 
-    /// The same without a trace in the counters.
+    /// The same for an item whose spot is known: without looking for it, unless the spot has changed.
+    pub(super) fn take_out_at(&self, spot: &Spot<'_>, why: Removal) -> bool {
+        let Some(view) = spot.item() else { return false };
+        if self.handle.departures.borrow().is_some() {
+            return self.take_out(view, why);
+        }
+        self.version(view);
+        if !self.engine().table.remove(spot, self) {
+            return self.take_out(view, why);
+        }
+        self.count_removal(self.item(view), why);
+        true
+    }
+
+    /// Removes this very item without a trace in the counters.
     pub(super) fn unlink(&self, view: View<'_>) -> bool {
         let table = &self.engine().table;
         let hash = table.hash(view.key());

@@ -160,7 +160,7 @@ fn buckets_together_hold_every_item() {
     table.buckets().double(8);
     let seen = RefCell::new(HashSet::new());
     for index in 0..16 {
-        table.visit_bucket(index, &graves, |view| {
+        table.visit_bucket(index, &graves, |view, _| {
             seen.borrow_mut().insert(view.key().to_vec());
         });
     }

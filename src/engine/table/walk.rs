@@ -1,12 +1,15 @@
 //! Walking: all items in the list's order from a place on, and the items of a range of buckets.
 
-use super::super::item::{Node, View};
+use super::super::item::{EXPTIME_LEN, HEADER_LEN, Node, View};
 use super::link::{self, FRESH, MARK, Target, UNUSED};
-use super::{Graveyard, Table, order};
+use super::{Graveyard, Spot, Table, order, prefetch};
 use crate::sync::Ordering;
 
 /// Links followed in one call of [`Table::walk`] at most, so that a large and empty table does not hold a pin long.
 const HOPS_MAX: usize = 16 * 1024;
+/// How many buckets ahead of a sweep the processor is asked for the first item of a bucket, for the second and for the third.
+/// Between two of them lies the time in which an item comes from memory.
+const AHEAD: [usize; 3] = [16, 10, 5];
 
 impl Table {
     /// Visits the unmarked items behind `place` in the list's order until `visit` returns `false` or [`HOPS_MAX`]
@@ -56,29 +59,33 @@ impl Table {
         None
     }
 
-    /// Visits the unmarked items of one bucket, up to the next head. A bucket that is not linked in yet is passed
-    /// over: its items are still its parent's.
+    /// Visits the unmarked items of one bucket, up to the next head, each with its spot. A bucket that is not linked in yet
+    /// is passed over: its items are still its parent's.
     pub fn visit_bucket<'g, G: Graveyard>(
         &'g self,
         index: usize,
         _graves: &'g G,
-        mut visit: impl FnMut(View<'g>),
+        mut visit: impl FnMut(View<'g>, Spot<'g>),
     ) {
-        let mut link = self.buckets.get(index).load(Ordering::Acquire);
-        if link & FRESH != 0 {
+        let mut prev = self.buckets.get(index);
+        let mut at = prev.load(Ordering::Acquire);
+        if at & FRESH != 0 {
             // It may name an item that was freed since: only a linked bucket is kept up to date.
             return;
         }
-        while link != UNUSED {
-            let Target::Item(address) = link::target(link) else { return };
+        while at != UNUSED {
+            let Target::Item(address) = link::target(at) else { return };
             // SAFETY: the address was read from a link in the table.
             let node = unsafe { Node::from_address(address) };
             // SAFETY: reachable since the borrow of `_graves` began, which keeps it alive for 'g.
             let view = unsafe { node.view() };
-            link = view.header().next.load(Ordering::Acquire);
-            if link & MARK == 0 {
-                visit(view);
+            let next = view.header().next.load(Ordering::Acquire);
+            if next & MARK == 0 {
+                visit(view, Spot { prev, at, found: Some((view, next)) });
             }
+            prev = &view.header().next;
+            // Without the mark: a spot behind a removed item must not hold, since that one's link is not the list's.
+            at = next & !MARK;
         }
     }
 
@@ -100,11 +107,42 @@ impl Table {
         }
     }
 
-    /// Asks the processor for the first item of a bucket by its index.
-    pub fn prefetch_head_of(&self, index: usize) {
-        if let Target::Item(address) = link::target(self.buckets.get(index).load(Ordering::Relaxed))
-        {
-            super::prefetch(address as *const u8);
+    /// Asks the processor for items of the buckets ahead of one that a sweep is about to visit: by the time the sweep is there
+    /// they have come, each after the one whose link leads to it.
+    #[inline]
+    pub fn prefetch_ahead_of<G: Graveyard>(&self, index: usize, _graves: &G) {
+        let mask = self.buckets.size() - 1;
+        for (place, ahead) in AHEAD.into_iter().enumerate() {
+            // Acquire, here and below: what an item holds, before it is read.
+            let mut link = self.buckets.get((index + ahead) & mask).load(Ordering::Acquire);
+            if link & FRESH != 0 {
+                continue;
+            }
+            for _ in 0..place {
+                let Some(address) = item(link) else { break };
+                // SAFETY: the address was read from a link in the table.
+                let node = unsafe { Node::from_address(address) };
+                // SAFETY: reachable since the borrow of `_graves` began.
+                link = unsafe { node.header() }.next.load(Ordering::Acquire);
+            }
+            item(link).inspect(|address| prefetch_head(*address));
         }
     }
+}
+
+/// The address of the item that a link names, if it names one.
+#[inline]
+fn item(link: usize) -> Option<usize> {
+    match link::target(link) {
+        Target::Item(address) if address != UNUSED => Some(address),
+        _ => None,
+    }
+}
+
+/// Asks for what a sweep reads of an item: the header, and the lengths behind it.
+#[inline]
+fn prefetch_head(address: usize) {
+    let address = address as *const u8;
+    prefetch(address);
+    prefetch(address.wrapping_add(HEADER_LEN + EXPTIME_LEN));
 }
