@@ -1,14 +1,14 @@
 //! The engine without protocol and sockets: nanoseconds an operation, by number of keys.
 //!
 //! `cargo bench --bench engine`. Keys of 16 bytes in random order, values of 100 bytes, one thread; a session is renewed every
-//! 64 operations, as the server does. Ratios within one run mean something, absolute times only on one machine.
+//! 64 operations, as the server does. Ratios within one run mean something, absolute times only on one machine. What a full cache
+//! costs is in `evict`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use volt::clock::Clock;
-use volt::engine::{Arith, Engine, Handle, Options, PolicyKind, StoreHow, StoreMode};
+use volt::engine::{Arith, Engine, Handle, Options, StoreHow, StoreMode};
 use volt::stats::Registry;
 
 /// Operations under one pin.
@@ -42,47 +42,6 @@ fn filled(keys: &[[u8; 16]], value: &[u8]) -> Handle {
         }
     }
     handle
-}
-
-/// Two million items in a cache that they fill, after as many again have passed through it.
-fn full(policy: PolicyKind) -> Handle {
-    let options = Options { memory_limit: 370 << 20, policy, ..Options::default() };
-    let engine = Engine::new(options, Arc::new(Clock::system()), Arc::new(Registry::default()));
-    let handle = engine.handle();
-    fill(&handle, 0, 4_500_000);
-    handle
-}
-
-/// Stores keys that are new, and asks for one that was stored long ago and one that was just stored.
-fn fill(handle: &Handle, from: u64, count: u64) {
-    for number in from..from + count {
-        let session = handle.pin();
-        let key = |number: u64| format!("key-{:012}", number * 7919 % 999_999_999_989);
-        set(&session, key(number).as_bytes(), &VALUE);
-        for asked in [number / 2, number.saturating_sub(number % 64)] {
-            black_box(session.get(session.key(key(asked).as_bytes())).hit().is_some());
-        }
-    }
-}
-
-/// How long so many evictions take, by lowering the limit; what they make room for is filled up beside the clock.
-fn evictions(handle: &Handle, count: u64) -> Duration {
-    let engine = handle.engine();
-    let (mut done, mut taken) = (0, Duration::ZERO);
-    while done < count {
-        let stats = engine.stats();
-        let (limit, mean) = (stats.memory_limit as usize, stats.item_bytes / stats.items.max(1));
-        let before = handle.counters().evictions.get();
-        engine.set_memory_limit(limit - mean as usize * (count - done).min(10_000) as usize);
-        let start = Instant::now();
-        engine.maintain(handle);
-        let evicted = handle.counters().evictions.get() - before;
-        taken += start.elapsed();
-        done += evicted;
-        engine.set_memory_limit(limit);
-        fill(handle, handle.counters().total_items.get(), evicted);
-    }
-    taken * count as u32 / done.max(1) as u32
 }
 
 fn set(session: &volt::engine::Session<'_>, key: &[u8], value: &[u8]) {
@@ -126,12 +85,6 @@ fn bench(c: &mut Criterion) {
                     set(&session, key, &VALUE);
                 }
             });
-        });
-    }
-    for policy in PolicyKind::ALL {
-        group.bench_function(BenchmarkId::new(format!("evict, {policy}"), 2_000_000), |b| {
-            let handle = full(policy);
-            b.iter_custom(|batches| evictions(&handle, batches * BATCH as u64));
         });
     }
     let keys = keys(100_000);

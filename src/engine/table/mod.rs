@@ -132,12 +132,14 @@ impl Table {
         }
     }
 
-    /// The address of the item that the hash's bucket begins with, if it is used and begins with one.
+    /// The address of the item that the hash's bucket begins with, if it is linked in and begins with one. (One that is only
+    /// claimed may name an item that was freed since.)
     #[inline]
     fn first_item(&self, hash: u64, ordering: Ordering) -> Option<usize> {
         let bucket = self.buckets.get(hash as usize & (self.buckets.size() - 1));
-        match link::target(bucket.load(ordering)) {
-            Target::Item(address) if address != link::UNUSED => Some(address),
+        let link = bucket.load(ordering);
+        match link::target(link) {
+            Target::Item(address) if address != link::UNUSED && link & FRESH == 0 => Some(address),
             _ => None,
         }
     }
