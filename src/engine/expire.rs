@@ -5,7 +5,7 @@
 //! costs nothing.
 
 use super::session::{Cursor, Session};
-use super::{Engine, Handle, Removal, Vitality, memory};
+use super::{Engine, Handle, memory};
 use crate::clock::RelTime;
 use crate::sync::Ordering;
 use std::sync::Arc;
@@ -141,14 +141,9 @@ impl Session<'_> {
             engine.table.prefetch_ahead_of(index, self);
             engine.table.visit_bucket(index, self, |view, spot| {
                 checked += 1;
-                match self.vitality(view) {
-                    Vitality::Alive => engine.note_due(view.exptime()),
-                    Vitality::Expired => {
-                        removed += u64::from(self.take_out_at(&spot, Removal::Expired));
-                    }
-                    Vitality::Flushed => {
-                        removed += u64::from(self.take_out_at(&spot, Removal::Flushed));
-                    }
+                match self.vitality(view).end() {
+                    None => engine.note_due(view.exptime()),
+                    Some(why) => removed += u64::from(self.take_out_at(&spot, why)),
                 }
             });
         }

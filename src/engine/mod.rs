@@ -132,6 +132,17 @@ enum Vitality {
     Flushed,
 }
 
+impl Vitality {
+    /// Why it is to leave, if it does not count any more.
+    fn end(self) -> Option<Removal> {
+        match self {
+            Self::Alive => None,
+            Self::Expired => Some(Removal::Expired),
+            Self::Flushed => Some(Removal::Flushed),
+        }
+    }
+}
+
 /// Facts about an engine at one time, gathered when asked for. Sizes in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineStats {

@@ -427,15 +427,15 @@ impl<'h> Session<'h> {
     /// The same for an item whose spot is known: without looking for it, unless the spot has changed.
     pub(super) fn take_out_at(&self, spot: &Spot<'_>, why: Removal) -> bool {
         let Some(view) = spot.item() else { return false };
-        if self.handle.departures.borrow().is_some() {
-            return self.take_out(view, why);
+        // A departure is noted by the hash, which is not known here.
+        let at_once = self.handle.departures.borrow().is_none() && {
+            self.version(view);
+            self.engine().table.remove(spot, self)
+        };
+        if at_once {
+            self.count_removal(self.item(view), why);
         }
-        self.version(view);
-        if !self.engine().table.remove(spot, self) {
-            return self.take_out(view, why);
-        }
-        self.count_removal(self.item(view), why);
-        true
+        at_once || self.take_out(view, why)
     }
 
     /// Removes this very item without a trace in the counters.

@@ -9,7 +9,7 @@ use super::item::{Birth, Shape, View};
 use super::marks::Change;
 use super::session::{ItemRef, Key, Session};
 use super::table::Spot;
-use super::{Removal, Vitality, memory};
+use super::{Vitality, memory};
 use crate::clock::RelTime;
 use crate::engine::evict::{Policy, Standing};
 use crate::sync::Ordering;
@@ -413,10 +413,8 @@ impl<'h> Session<'h> {
 
     /// Counts an item that was replaced although it was dead already.
     fn count_dead(&self, old: View<'_>) {
-        match self.vitality(old) {
-            Vitality::Alive => {}
-            Vitality::Expired => self.count_removal(self.item(old), Removal::Expired),
-            Vitality::Flushed => self.count_removal(self.item(old), Removal::Flushed),
+        if let Some(why) = self.vitality(old).end() {
+            self.count_removal(self.item(old), why);
         }
     }
 

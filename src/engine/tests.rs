@@ -369,3 +369,20 @@ fn the_table_grows_under_a_trickle_of_items_too() {
     let stats = rig.engine.stats();
     assert!(stats.items <= 2 << stats.hash_power && stats.hash_power > before, "{stats:?}");
 }
+
+#[test]
+fn a_sample_gives_as_many_as_are_asked_for_and_four_at_most() {
+    let rig = small();
+    for number in 0..2000 {
+        rig.set(format!("key{number}").as_bytes(), &[0; 100]);
+    }
+    let evicted = |bytes| {
+        let before = rig.handle.counters().evictions.get();
+        assert!(rig.handle.pin().evict_some(bytes));
+        rig.handle.counters().evictions.get() - before
+    };
+    let size = (rig.engine.stats().item_bytes / 2000) as usize;
+    assert_eq!(evicted(1), 1);
+    assert_eq!(evicted(size + 1), 2);
+    assert_eq!(evicted(usize::MAX), 4);
+}

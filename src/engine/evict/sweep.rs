@@ -1,9 +1,9 @@
 //! The hand: sweeps over the buckets and samples the items it passes.
 
+use super::super::Removal;
 use super::super::item::{HEADER_LEN, View};
 use super::super::session::Session;
 use super::super::table::Spot;
-use super::super::{Removal, Vitality};
 use super::{Policy, Standing};
 use std::cell::Cell;
 
@@ -73,14 +73,9 @@ impl Session<'_> {
             table.prefetch_ahead_of(index, self);
             table.visit_bucket(index, self, |view, spot| {
                 seen += 1;
-                match self.vitality(view) {
-                    Vitality::Alive => candidates.offer(self.rank(view), spot),
-                    Vitality::Expired => {
-                        dead += usize::from(self.take_out_at(&spot, Removal::Expired));
-                    }
-                    Vitality::Flushed => {
-                        dead += usize::from(self.take_out_at(&spot, Removal::Flushed));
-                    }
+                match self.vitality(view).end() {
+                    None => candidates.offer(self.rank(view), spot),
+                    Some(why) => dead += usize::from(self.take_out_at(&spot, why)),
                 }
             });
             steps += 1;

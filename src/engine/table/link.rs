@@ -53,6 +53,16 @@ pub const fn target(link: usize) -> Target {
     }
 }
 
+/// The address of the item that a link leads to, if it leads to one that may be followed. A bucket that is claimed and not
+/// linked in yet may name an item that was freed since: only a linked bucket is kept up to date.
+#[inline]
+pub const fn item(link: usize) -> Option<usize> {
+    match target(link) {
+        Target::Item(address) if address != UNUSED && link & FRESH == 0 => Some(address),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +74,15 @@ mod tests {
             assert_eq!(target(head(0) | tags), Target::Head(0));
             assert_eq!(target(head(77) | tags), Target::Head(77));
             assert_eq!(target(END | tags), Target::End);
+        }
+    }
+
+    #[test]
+    fn items_alone_are_followed_and_not_from_a_bucket_that_is_only_claimed() {
+        assert_eq!(item(0x7fff_1230), Some(0x7fff_1230));
+        assert_eq!(item(0x7fff_1230 | MARK), Some(0x7fff_1230));
+        for link in [0x7fff_1230 | FRESH, UNUSED, UNUSED | MARK, head(3), END] {
+            assert_eq!(item(link), None, "{link:x}");
         }
     }
 }

@@ -127,21 +127,16 @@ impl Table {
         // SAFETY: reachable since the borrow of `graves` began.
         let view = unsafe { node.view() };
         // Relaxed: only a hint, nothing is read through the link.
-        if let Target::Item(next) = link::target(view.header().next.load(Ordering::Relaxed)) {
+        if let Some(next) = link::item(view.header().next.load(Ordering::Relaxed)) {
             prefetch_item(next);
         }
     }
 
-    /// The address of the item that the hash's bucket begins with, if it is linked in and begins with one. (One that is only
-    /// claimed may name an item that was freed since.)
+    /// The address of the item that the hash's bucket begins with, if it begins with one.
     #[inline]
     fn first_item(&self, hash: u64, ordering: Ordering) -> Option<usize> {
         let bucket = self.buckets.get(hash as usize & (self.buckets.size() - 1));
-        let link = bucket.load(ordering);
-        match link::target(link) {
-            Target::Item(address) if address != link::UNUSED && link & FRESH == 0 => Some(address),
-            _ => None,
-        }
+        link::item(bucket.load(ordering))
     }
 
     /// The unmarked item with this key. Changes nothing, waits for nobody, unless its bucket is used for the

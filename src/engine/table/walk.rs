@@ -1,7 +1,7 @@
 //! Walking: all items in the list's order from a place on, and the items of a range of buckets.
 
 use super::super::item::{EXPTIME_LEN, HEADER_LEN, Node, View};
-use super::link::{self, FRESH, MARK, Target, UNUSED};
+use super::link::{self, MARK, Target};
 use super::{Graveyard, Spot, Table, order, prefetch};
 use crate::sync::Ordering;
 
@@ -69,12 +69,7 @@ impl Table {
     ) {
         let mut prev = self.buckets.get(index);
         let mut at = prev.load(Ordering::Acquire);
-        if at & FRESH != 0 {
-            // It may name an item that was freed since: only a linked bucket is kept up to date.
-            return;
-        }
-        while at != UNUSED {
-            let Target::Item(address) = link::target(at) else { return };
+        while let Some(address) = link::item(at) {
             // SAFETY: the address was read from a link in the table.
             let node = unsafe { Node::from_address(address) };
             // SAFETY: reachable since the borrow of `_graves` began, which keeps it alive for 'g.
@@ -115,27 +110,15 @@ impl Table {
         for (place, ahead) in AHEAD.into_iter().enumerate() {
             // Acquire, here and below: what an item holds, before it is read.
             let mut link = self.buckets.get((index + ahead) & mask).load(Ordering::Acquire);
-            if link & FRESH != 0 {
-                continue;
-            }
             for _ in 0..place {
-                let Some(address) = item(link) else { break };
+                let Some(address) = link::item(link) else { break };
                 // SAFETY: the address was read from a link in the table.
                 let node = unsafe { Node::from_address(address) };
                 // SAFETY: reachable since the borrow of `_graves` began.
                 link = unsafe { node.header() }.next.load(Ordering::Acquire);
             }
-            item(link).inspect(|address| prefetch_head(*address));
+            link::item(link).inspect(|address| prefetch_head(*address));
         }
-    }
-}
-
-/// The address of the item that a link names, if it names one.
-#[inline]
-fn item(link: usize) -> Option<usize> {
-    match link::target(link) {
-        Target::Item(address) if address != UNUSED => Some(address),
-        _ => None,
     }
 }
 
