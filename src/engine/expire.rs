@@ -113,7 +113,7 @@ impl Engine {
             let session = handle.pin();
             for _ in 0..SHRINK_STRIDE {
                 let shortage = session.shortage(0, 0);
-                if shortage == 0 || !session.evict_some(shortage) {
+                if shortage == 0 || !session.evict_some(shortage, 0) {
                     return;
                 }
             }

@@ -42,7 +42,7 @@ impl Session<'_> {
             if !self.engine().options.evictions {
                 return self.reclaim_dead() && self.fits(size, 0);
             }
-            if self.evict_some(shortage + limit / SURPLUS_SHARE) {
+            if self.evict_some(shortage, limit / SURPLUS_SHARE) {
                 empty_handed = 0;
             } else {
                 empty_handed += 1;

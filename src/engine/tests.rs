@@ -371,18 +371,20 @@ fn the_table_grows_under_a_trickle_of_items_too() {
 }
 
 #[test]
-fn a_sample_gives_as_many_as_are_asked_for_and_four_at_most() {
+fn a_sample_gives_what_is_asked_for_and_four_at_most() {
     let rig = small();
     for number in 0..2000 {
         rig.set(format!("key{number}").as_bytes(), &[0; 100]);
     }
-    let evicted = |bytes| {
+    let evicted = |bytes, surplus| {
         let before = rig.handle.counters().evictions.get();
-        assert!(rig.handle.pin().evict_some(bytes));
+        assert!(rig.handle.pin().evict_some(bytes, surplus));
         rig.handle.counters().evictions.get() - before
     };
     let size = (rig.engine.stats().item_bytes / 2000) as usize;
-    assert_eq!(evicted(1), 1);
-    assert_eq!(evicted(size + 1), 2);
-    assert_eq!(evicted(usize::MAX), 4);
+    assert_eq!(evicted(1, 0), 1);
+    assert_eq!(evicted(size + 1, 0), 2);
+    assert_eq!(evicted(1, 3 * size - 2), 2, "three would be more than that");
+    assert_eq!(evicted(1, 3 * size - 1), 3);
+    assert_eq!(evicted(1 << 20, 0), 4);
 }

@@ -58,9 +58,9 @@ impl<'s> Candidates<'s> {
 
 impl Session<'_> {
     /// Takes one sample: removes what is dead in it and, if that was nothing, evicts the most expendable items that the
-    /// policy does not spare, one at least and at most [`VICTIMS`], until they make `bytes`. `false` if there was nothing to
-    /// take.
-    pub(crate) fn evict_some(&self, bytes: usize) -> bool {
+    /// policy does not spare, one at least and at most [`VICTIMS`], until they make `bytes`; and more as long as all of it is
+    /// within `surplus`. `false` if there was nothing to take.
+    pub(crate) fn evict_some(&self, bytes: usize, surplus: usize) -> bool {
         let table = &self.engine().table;
         let size = table.buckets().size();
         let exact = self.compares_all(size);
@@ -82,15 +82,20 @@ impl Session<'_> {
         }
         self.handle().hand.0.set(start.wrapping_add(steps));
         self.counters().eviction_candidates.add(seen as u64);
-        dead > 0 || self.evict_first(candidates, bytes)
+        dead > 0 || self.evict_first(candidates, bytes, surplus)
     }
 
     /// Evicts the first candidates that are not spared; `false` if there is no candidate at all.
-    fn evict_first(&self, candidates: Candidates<'_>, bytes: usize) -> bool {
+    fn evict_first(&self, candidates: Candidates<'_>, bytes: usize, surplus: usize) -> bool {
         let policy = &self.engine().policy;
         let (mut any, mut victims, mut freed) = (false, 0, 0);
         for spot in candidates.in_order() {
             let Some(view) = spot.item() else { continue };
+            let size = self.item(view).size();
+            let enough = victims > 0 && freed >= bytes && freed + size > bytes + surplus;
+            if victims == VICTIMS || enough {
+                break;
+            }
             any = true;
             let bits = view.policy_bits();
             if let Some(other) = policy.spare(bits, self.tick()) {
@@ -108,10 +113,7 @@ impl Session<'_> {
                 policy.evicted(self.engine().table.hash(view.key()), bits, size_of(view));
             }
             victims += 1;
-            freed += self.item(view).size();
-            if victims == VICTIMS || freed >= bytes {
-                break;
-            }
+            freed += size;
         }
         any
     }
