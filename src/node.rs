@@ -200,13 +200,12 @@ impl fmt::Debug for Node {
 struct OnDisk {
     status: Arc<persist::Status>,
     marks: Arc<Marks>,
-    disk_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl OnDisk {
     fn of(persist: &Persist, engine: &Engine) -> Arc<dyn Durability> {
         let (status, marks) = (Arc::clone(persist.status()), engine.mark_changes());
-        Arc::new(Self { status, marks, disk_bytes: Box::new(persist.disk_meter()) })
+        Arc::new(Self { status, marks })
     }
 }
 
@@ -231,7 +230,6 @@ impl Durability for OnDisk {
         let waiting = self.marks.waiting();
         sink("persist_queue_changes", &waiting.marks);
         sink("persist_queue_share", &format_args!("{:.4}", waiting.fullest));
-        sink("persist_disk_bytes", &(self.disk_bytes)());
         for (name, value) in self.status.counters.all() {
             sink(name, &value);
         }

@@ -192,8 +192,18 @@ impl Drop for Held {
 }
 
 /// Where a scan stands; begin with the default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(pub(super) u64);
+
+impl Cursor {
+    /// Where the `part`th of `parts` equal shares of the table begins; `None` at the end, where `part` is `parts`.
+    #[must_use]
+    pub fn at_share(part: u32, parts: u32) -> Option<Self> {
+        // Keys are spread evenly over the list's order, which is that of reversed hashes.
+        let place = (u128::from(part) << u64::BITS) / u128::from(parts);
+        u64::try_from(place).ok().map(Self)
+    }
+}
 
 /// A pinned epoch: the window in which items can be read and changed.
 pub struct Session<'h> {

@@ -9,7 +9,7 @@
 //!
 //! Anything else in the directory is left alone.
 
-use super::disk::Disk;
+use super::disk::{Disk, Operation};
 use super::manifest::Manifest;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -79,6 +79,7 @@ impl Directory {
     pub fn save(&self, manifest: Manifest, serial: u64) -> io::Result<()> {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         if serial > *saved {
+            self.disk.check(Operation::Create)?;
             manifest.save(&self.path, &self.disk)?;
             *saved = serial;
         }

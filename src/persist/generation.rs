@@ -121,6 +121,7 @@ impl Generation {
     /// What the system or sled says; the generation is of no use then.
     pub fn append(&mut self, frame: &[u8]) -> io::Result<()> {
         self.disk.check(Operation::Append)?;
+        self.tail.release(self.fed.flushed.load(Ordering::Acquire));
         if !self.tail.has_room() {
             // The disk is slower than what is written.
             self.flush()?;
@@ -163,9 +164,10 @@ impl Generation {
         }
     }
 
-    /// Whether the disk is slower than what is written: what can wait should.
-    pub fn is_behind(&self) -> bool {
-        self.tail.is_half_full()
+    /// Whether the disk is slower than what is written: what can wait should. What is `late` waits less.
+    pub fn is_behind(&self, late: bool) -> bool {
+        let (used, of) = if late { (3, 4) } else { (1, 2) };
+        self.tail.is_fuller_than(used, of)
     }
 
     /// Where the next frame will be, for [`has_flushed`](Self::has_flushed).
@@ -181,7 +183,13 @@ impl Generation {
     /// A way to wait for the disk, from any thread.
     pub fn syncer(&self) -> Syncer {
         let path = self.name.path.join(DATA_FILE);
-        Syncer { path, file: Arc::clone(&self.file), disk: self.disk.clone() }
+        Syncer { path, file: Arc::clone(&self.file), disk: self.disk.clone(), tail: None }
+    }
+
+    /// Ends it; everything has been [flushed](Self::has_flushed). When the disk has it, the tail is of no use any more.
+    pub fn close(self) -> Syncer {
+        let syncer = self.syncer();
+        Syncer { tail: Some(self.tail), ..syncer }
     }
 }
 
@@ -254,11 +262,12 @@ impl Database {
 }
 
 /// Waits for the disk to have what was flushed.
-#[derive(Debug, Clone)]
 pub struct Syncer {
     path: PathBuf,
     file: Arc<File>,
     disk: Disk,
+    /// To be given up after that.
+    tail: Option<Tail>,
 }
 
 impl Syncer {
@@ -268,7 +277,11 @@ impl Syncer {
     /// What the system says. What was written since the last success may be lost, whatever a later call says.
     pub fn sync(&self) -> io::Result<()> {
         self.disk.check(Operation::Sync)?;
-        self.disk.sync(&self.path, &|| self.file.sync_data())
+        self.disk.sync(&self.path, &|| self.file.sync_data())?;
+        if let Some(tail) = &self.tail {
+            tail.give_up();
+        }
+        Ok(())
     }
 }
 

@@ -1,15 +1,19 @@
 //! The janitor: a thread for what may take a disk long, so that writing does not wait for it.
 
-use super::directory::{Directory, Name};
-use super::disk::{Disk, Operation};
+use super::directory::{self, Directory, Name};
+use super::disk::Disk;
 use super::generation::{Generation, Syncer, thread_name};
 use super::manifest::Manifest;
+use super::status::Status;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// From one look at what the directory takes to the next.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// A job.
 enum Job {
@@ -51,14 +55,14 @@ impl Janitor {
     ///
     /// # Errors
     /// The system has no thread.
-    pub fn start(directory: Arc<Directory>, disk: Disk) -> io::Result<Self> {
+    pub fn start(directory: Arc<Directory>, disk: Disk, status: Arc<Status>) -> io::Result<Self> {
         let (jobs, received) = channel();
         let (send, created) = channel();
         let done = Arc::new(Done::default());
-        let theirs = Arc::clone(&done);
+        let work = Work { directory, disk, created: send, done: Arc::clone(&done), status };
         let thread = std::thread::Builder::new()
             .name(thread_name("disk"))
-            .spawn(move || work(&directory, &disk, &received, &send, &theirs))?;
+            .spawn(move || work.run(&received))?;
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -142,40 +146,63 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn work(
-    directory: &Directory,
-    disk: &Disk,
-    jobs: &Receiver<Job>,
-    created: &Sender<io::Result<Generation>>,
-    done: &Done,
-) {
-    while let Ok(job) = jobs.recv() {
+/// The thread's side.
+struct Work {
+    directory: Arc<Directory>,
+    disk: Disk,
+    created: Sender<io::Result<Generation>>,
+    done: Arc<Done>,
+    status: Arc<Status>,
+}
+
+impl Work {
+    fn run(self, jobs: &Receiver<Job>) {
+        self.measure();
+        let mut measured = Instant::now();
+        loop {
+            match jobs.recv_timeout(MEASURE_EVERY) {
+                Ok(job) => self.perform(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if measured.elapsed() >= MEASURE_EVERY {
+                self.measure();
+                measured = Instant::now();
+            }
+        }
+    }
+
+    fn perform(&self, job: Job) {
         match job {
             Job::Sync(syncers) => {
                 let begun = Instant::now();
                 let failed = syncers.iter().any(|syncer| syncer.sync().is_err());
-                done.sync_us.store(micros(begun.elapsed()), Ordering::Relaxed);
-                done.failures.fetch_add(u64::from(failed), Ordering::Release);
+                self.done.sync_us.store(micros(begun.elapsed()), Ordering::Relaxed);
+                self.done.failures.fetch_add(u64::from(failed), Ordering::Release);
                 // Release: after the failure.
-                done.syncs.fetch_add(1, Ordering::Release);
+                self.done.syncs.fetch_add(1, Ordering::Release);
             }
             Job::Supersede { manifest, serial, older } => {
-                let check = disk.check(Operation::Create);
-                if check.and_then(|()| directory.save(manifest, serial)).is_err() {
-                    done.failures.fetch_add(1, Ordering::Release);
-                    continue;
+                if self.directory.save(manifest, serial).is_err() {
+                    self.done.failures.fetch_add(1, Ordering::Release);
+                    return;
                 }
                 for (damaged, name) in older {
                     match damaged {
-                        true => directory.quarantine(&name),
-                        false => directory.remove(&name),
+                        true => self.directory.quarantine(&name),
+                        false => self.directory.remove(&name),
                     }
                 }
             }
             Job::Create(name) => {
                 // Nobody waits any more when the server stops.
-                let _ = created.send(Generation::create(name, disk.clone()));
+                let _ = self.created.send(Generation::create(name, self.disk.clone()));
             }
         }
+    }
+
+    fn measure(&self) {
+        let bytes = directory::disk_bytes(self.directory.path());
+        self.status.counters.disk_bytes.store(bytes, Ordering::Relaxed);
     }
 }

@@ -37,7 +37,7 @@
 //! | `directory`, `manifest` | what lies where, and which of it counts |
 //! | `disk` | what is asked of the disk, and where tests take its place |
 //! | `batch`, `writer` | from marks to frames |
-//! | `checkpoint`, `janitor` | the table into the log, and what may take a disk long |
+//! | `round`, `checkpoint`, `janitor` | the table into the log, part after part, and what may take a disk long |
 //! | `scan`, `recover`, `load` | finding frames, reading them newest first, and bringing them back |
 //! | `inspect` | what a directory holds, without serving it |
 //! | `status` | numbers for everybody else |
@@ -54,6 +54,7 @@ mod load;
 mod manifest;
 mod record;
 mod recover;
+mod round;
 mod scan;
 mod status;
 mod tail;
@@ -154,7 +155,6 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Persist {
     status: Arc<Status>,
-    directory: PathBuf,
     /// How long clients are to wait for loading.
     patience: Duration,
     /// Says when loading is over.
@@ -179,14 +179,8 @@ impl Persist {
             Startup::Wait => options.load_limit,
             Startup::Serve => Duration::ZERO,
         };
-        let mut persist = Self {
-            status: Arc::clone(&status),
-            directory: options.directory.clone(),
-            patience,
-            loaded,
-            loader: None,
-            writer: None,
-        };
+        let mut persist =
+            Self { status: Arc::clone(&status), patience, loaded, loader: None, writer: None };
         let start = match Directory::open(&options.directory, &options.disk) {
             Ok(directory) => {
                 let recovery = open(engine, directory.path());
@@ -231,12 +225,6 @@ impl Persist {
     #[must_use]
     pub fn status(&self) -> &Arc<Status> {
         &self.status
-    }
-
-    /// Tells the bytes that the directory takes on disk, whenever it is called.
-    pub fn disk_meter(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
-        let directory = self.directory.clone();
-        move || directory::disk_bytes(&directory)
     }
 }
 

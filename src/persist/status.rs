@@ -29,10 +29,12 @@ impl State {
     }
 }
 
-/// Numbers for `stats` and metrics; counted since the start.
+/// Numbers for `stats` and metrics.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Changes that were marked.
+    /// Bytes that the directory takes on disk, as of a second ago.
+    pub disk_bytes: AtomicU64,
+    /// Changes that were marked, since the start, like all below.
     pub marked: AtomicU64,
     /// Records written because a key had changed.
     pub records: AtomicU64,
@@ -69,8 +71,9 @@ pub struct Counters {
 impl Counters {
     /// All of them, as `stats` names them.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, u64); 16] {
+    pub fn all(&self) -> [(&'static str, u64); 17] {
         [
+            ("persist_disk_bytes", &self.disk_bytes),
             ("persist_generation", &self.generation),
             ("persist_marked", &self.marked),
             ("persist_records", &self.records),

@@ -46,9 +46,15 @@ impl Tail {
         self.end + 2 * FRAME_MAX as u64 - self.kept <= BYTES
     }
 
-    /// Whether the database is far behind: what can wait should.
-    pub fn is_half_full(&self) -> bool {
-        self.end - self.kept > BYTES / 2
+    /// Whether more than this share is waiting for the database.
+    pub fn is_fuller_than(&self, used: u64, of: u64) -> bool {
+        self.end - self.kept > BYTES / of * used
+    }
+
+    /// Gives its space back: nothing is written to it any more, and the database has everything.
+    pub fn give_up(&self) {
+        // If that fails, it costs space until the generation goes.
+        let _ = self.file.set_len(0);
     }
 
     /// The database has what was written before `position`.
@@ -62,7 +68,11 @@ impl Tail {
     /// What the system says.
     pub fn append(&mut self, frame: &[u8]) -> io::Result<()> {
         let left = BYTES - self.end % BYTES;
-        if left < frame.len() as u64 {
+        if self.kept == self.end {
+            // All of it may be written over: beginning anew keeps the file as short as the database is fast.
+            self.end = self.end.next_multiple_of(BYTES);
+            self.kept = self.end;
+        } else if left < frame.len() as u64 {
             // A frame is not cut in two.
             self.end += left;
         }

@@ -1,22 +1,21 @@
 //! The writer: one thread that turns marks into frames, cycle by cycle.
 //!
 //! A cycle takes the keys that were marked, looks up what each of them is now, packs that into frames and hands the
-//! frames to the kernel. Then, if a checkpoint is under way, it writes a stretch of that: the table is walked from
-//! end to end into the same log, and when the walk is through, everything before its beginning is superseded.
+//! frames to the kernel. Then, if a checkpoint is under way, it writes some of that: the table is walked into the same
+//! log, part after part, and what lies before a whole round of parts is superseded (see [`round`](super::round)).
 //! Because one thread looks things up and numbers the frames, later frames are newer, whichever of the two
 //! wrote them.
 //!
-//! A checkpoint begins a new generation. It is due when the log has outgrown what it is a log of, after the disk has
-//! failed, and when marks were lost. After a failure, or when removals were lost, what is on disk may contradict
+//! Each part begins a new generation. It is due when the log has outgrown what it is a log of; a whole round is, after the
+//! disk has failed, and when marks were lost. After a failure, or when removals were lost, what is on disk may contradict
 //! what clients were told; then the new generation voids all before it at once, and what a crash costs
-//! until the checkpoint is through are misses.
+//! until the round is through are misses.
 
 use super::Options;
 use super::batch::Batch;
-use super::checkpoint::{STRETCH_MAX_BYTES, Walk};
+use super::checkpoint::{Landing, Walk};
 use super::directory;
 use super::directory::{Directory, Name};
-use super::disk::{Disk, Operation};
 use super::frame::{Packer, Stamp};
 use super::generation::{Generation, Syncer};
 use super::janitor::Janitor;
@@ -24,8 +23,10 @@ use super::load::Loading;
 use super::manifest::Manifest;
 use super::record::Record;
 use super::recover::RESERVE;
+use super::round::Round;
 use super::status::{State, Status};
 use crate::engine::{Engine, Handle, Lookup, Lost, Marks};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,13 +66,18 @@ pub(super) struct Writer {
     batch: Batch,
     /// `None` while the disk refuses.
     pub(super) log: Option<Generation>,
-    /// A generation is being made for the next checkpoint.
+    /// A generation is being made for the next walk.
     pub(super) preparing: bool,
+    /// It is there.
+    pub(super) prepared: Option<Generation>,
     /// Generations that are being made and were asked for before this one began.
     pub(super) stale: u32,
     /// Generations before this one whose database has not handed everything to the kernel yet.
-    closing: Vec<Generation>,
+    pub(super) closing: Vec<Generation>,
+    /// Which part of the table is written when.
+    pub(super) round: Round,
     pub(super) walk: Option<Walk>,
+    pub(super) landings: VecDeque<Landing>,
     /// Generations before that one which still count.
     pub(super) older: Vec<Name>,
     /// What was written and the disk was not asked about yet.
@@ -79,14 +85,7 @@ pub(super) struct Writer {
     synced_at: Instant,
     /// Frames were written since.
     dirty: bool,
-    /// Bytes of the log since the last checkpoint, and of that checkpoint.
-    pub(super) log_bytes: u64,
-    pub(super) base_bytes: u64,
     lost: Lost,
-    /// Marks were lost since the walk began.
-    pub(super) walk_again: bool,
-    /// The walk under way has to be completed before a stop: what it makes up for is not on disk otherwise.
-    pub(super) owing: bool,
     voided_at: Option<Instant>,
     retry_at: Instant,
     retry_in: Duration,
@@ -115,7 +114,11 @@ impl Writer {
             handle: engine.handle(),
             lost: marks.lost(),
             marks,
-            janitor: Janitor::start(Arc::clone(&start.directory), options.disk.clone())?,
+            janitor: Janitor::start(
+                Arc::clone(&start.directory),
+                options.disk.clone(),
+                Arc::clone(&status),
+            )?,
             directory: start.directory,
             status,
             loading,
@@ -126,17 +129,16 @@ impl Writer {
             batch: Batch::default(),
             log: None,
             preparing: false,
+            prepared: None,
             stale: 0,
             closing: Vec::new(),
+            round: Round::new(),
             walk: None,
+            landings: VecDeque::new(),
             older: start.older,
             unsynced: Vec::new(),
             synced_at: now,
             dirty: false,
-            log_bytes: 0,
-            base_bytes: 0,
-            walk_again: false,
-            owing: false,
             voided_at: None,
             retry_at: now,
             retry_in: RETRY.0,
@@ -191,7 +193,7 @@ impl Writer {
         self.keep_manifest()?;
         self.look_for_losses()?;
         let bytes = self.write_changes()?;
-        self.write_stretch(bytes)?;
+        self.write_table(bytes)?;
         self.log()?.tend()?;
         self.close_older()?;
         self.sync_now_and_then()?;
@@ -207,11 +209,12 @@ impl Writer {
             tracing::error!("persistence: {error}; the cache serves on, changes are not written");
         }
         self.log = None;
-        self.stale += u32::from(std::mem::take(&mut self.preparing));
+        self.forget_prepared();
         self.closing.clear();
         // What is there besides may have been left by what has failed.
         self.older = directory::generations(self.directory.path());
-        self.walk = None;
+        self.interrupt();
+        self.round.owe();
         self.unsynced.clear();
         self.packer.forget();
         self.forget_marks();
@@ -230,9 +233,9 @@ impl Writer {
         self.marks.drain(&mut |_| {});
     }
 
-    /// Begins a generation, and a checkpoint with it. `void`: nothing before it counts any more.
+    /// Begins a generation. `void`: nothing before it counts any more.
     pub(super) fn begin(&mut self, void: bool) -> io::Result<()> {
-        self.stale += u32::from(std::mem::take(&mut self.preparing));
+        self.forget_prepared();
         let name = self.next_name()?;
         let first = name.first;
         if void && self.log.is_none() {
@@ -240,15 +243,22 @@ impl Writer {
             self.supersede_now(first)?;
         }
         let log = Generation::create(name, self.options.disk.clone())?;
+        self.interrupt();
         self.enter(log)?;
         if void {
+            self.round.owe();
             self.voided_at = Some(Instant::now());
-            self.owing = true;
             self.supersede_now(first)?;
         } else {
             self.save(|manifest| manifest.next = first)?;
         }
         Ok(())
+    }
+
+    /// What was made for the next walk is not needed.
+    fn forget_prepared(&mut self) {
+        self.stale += u32::from(std::mem::take(&mut self.preparing));
+        self.older.extend(self.prepared.take().map(|prepared| prepared.name().clone()));
     }
 
     /// A name for the next generation. Its frames are numbered well beyond what is written until it begins.
@@ -260,7 +270,14 @@ impl Writer {
         Ok(self.directory.name(number.unwrap_or(0) + 1, first, secret))
     }
 
-    /// Goes on in this generation, with a checkpoint.
+    /// Ends the walks that are under way, unfinished.
+    fn interrupt(&mut self) {
+        self.walk = None;
+        self.landings.clear();
+        self.round.interrupt();
+    }
+
+    /// Goes on in this generation.
     pub(super) fn enter(&mut self, log: Generation) -> io::Result<()> {
         if self.log.is_some() {
             // What the last walk has left in the open frame.
@@ -273,11 +290,6 @@ impl Writer {
             self.closing.push(before);
         }
         self.packer.restart(name.secret, name.first);
-        self.walk = Some(Walk::Due);
-        // Until this walk is through, there are changes that nothing on disk has.
-        self.owing |= self.walk_again;
-        self.walk_again = false;
-        self.log_bytes = 0;
         self.status.counters.generation.store(name.number, Ordering::Relaxed);
         Ok(())
     }
@@ -287,8 +299,8 @@ impl Writer {
         for generation in &mut self.closing {
             generation.tend()?;
         }
-        let open = |generation: &mut Generation| !generation.has_flushed(generation.position());
-        self.unsynced.extend(self.closing.extract_if(.., |log| !open(log)).map(|log| log.syncer()));
+        let done = |generation: &mut Generation| generation.has_flushed(generation.position());
+        self.unsynced.extend(self.closing.extract_if(.., done).map(Generation::close));
         Ok(())
     }
 
@@ -313,7 +325,10 @@ impl Writer {
 
     /// Has the generations go that the manifest makes void.
     fn give_up_older(&mut self) {
-        let older = std::mem::take(&mut self.older).into_iter();
+        let base = self.manifest.base;
+        // Nobody cares any more whether the disk gets the last of them.
+        self.closing.retain(|generation| generation.name().first >= base);
+        let older = self.older.extract_if(.., |name| name.first < base);
         let older = older.map(|name| (self.loading.has_damage(&name), name)).collect();
         self.janitor.supersede(self.manifest, self.serial, older);
     }
@@ -328,17 +343,12 @@ impl Writer {
         }
         manifest.flushed = manifest.flushed.max(self.engine.flushed_version());
         manifest.flush_at = self.flush_at();
-        self.disk().check(Operation::Create)?;
         self.serial += 1;
         self.directory.save(manifest, self.serial)?;
         self.manifest = manifest;
         self.packer.stamp =
             Stamp { base: manifest.base, flushed: manifest.flushed, versions: manifest.versions };
         Ok(())
-    }
-
-    fn disk(&self) -> &Disk {
-        &self.options.disk
     }
 
     /// When everything is to be flushed, in Unix seconds.
@@ -369,7 +379,7 @@ impl Writer {
         counters.lost_stores.store(lost.stores, Ordering::Relaxed);
         counters.lost_removals.store(lost.removals, Ordering::Relaxed);
         if !removals {
-            self.walk_again = true;
+            self.round.owe();
         } else if self.voided_at.is_none_or(|at| at.elapsed() >= VOID_EVERY) {
             tracing::error!(
                 "persistence: {} removals came faster than the disk takes them; what was on disk is void, a checkpoint begins",
@@ -410,7 +420,7 @@ impl Writer {
         self.batch.clear();
         self.packer.seal();
         bytes += self.write_out()?;
-        self.log_bytes += bytes;
+        self.round.grow(bytes);
         let counters = &self.status.counters;
         add_to(&counters.marked, marked);
         add_to(&counters.records, keys as u64);
@@ -470,28 +480,12 @@ impl Writer {
         if self.log.is_none() || self.marks.lost() != self.lost {
             self.begin(true)?;
         }
-        let complete = self.walk_again || self.owing;
-        if self.walk_again {
-            // A walk that is under way has been past some of what lost its mark.
-            self.begin(false)?;
-        }
-        if complete {
-            // What is not loaded yet still counts where it is.
-            self.begin_walk();
-            while matches!(self.walk, Some(Walk::At { .. })) {
-                self.log()?.flush()?;
-                self.write_stretch(STRETCH_MAX_BYTES)?;
-            }
-        }
+        self.finish_round()?;
         self.write_changes()?;
-        self.log()?.flush()?;
-        for generation in &mut self.closing {
-            generation.flush()?;
-        }
-        self.unsynced.extend(self.closing.iter().map(Generation::syncer));
-        let syncer = self.log()?.syncer();
-        self.unsynced.push(syncer);
-        for syncer in std::mem::take(&mut self.unsynced) {
+        let open = self.closing.drain(..).chain(self.log.take());
+        let closed = open.map(|mut generation| generation.flush().map(|()| generation.close()));
+        let closed = closed.collect::<io::Result<Vec<_>>>()?;
+        for syncer in self.unsynced.drain(..).chain(closed) {
             syncer.sync()?;
         }
         if self.janitor.has_failed() {
@@ -501,7 +495,6 @@ impl Writer {
         self.save(|manifest| manifest.next = next)?;
         // The reserve is given back: a clean stop knows the last version.
         let manifest = Manifest { clean: true, versions, ..self.manifest };
-        self.disk().check(Operation::Create)?;
         self.directory.save(manifest, self.serial + 1)
     }
 }
