@@ -32,7 +32,11 @@ impl Tail {
     /// # Errors
     /// What the system says.
     pub fn create(generation: &Path) -> io::Result<Self> {
-        let file = File::create_new(generation.join(TAIL_FILE))?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(generation.join(TAIL_FILE))?;
         Ok(Self { file, end: 0, kept: 0 })
     }
 
@@ -79,5 +83,53 @@ impl Tail {
         self.file.write_all_at(frame, self.end % BYTES)?;
         self.end += frame.len() as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The position behind a frame, and the frame.
+    type Appended = (u64, Vec<u8>);
+
+    #[test]
+    fn what_the_database_does_not_have_yet_is_not_written_over() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let mut tail = Tail::create(folder.path()).expect("a file");
+        let (mut random, mut waiting) = (1_u64, Vec::<Appended>::new());
+        let (mut full, mut anew) = (0, 0);
+        for number in 0_u64..3000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // Now and then the database has everything, often a part of it, and sometimes it does not get on.
+            full += u32::from(!tail.has_room());
+            let has = match (random >> 40) % 512 {
+                0 => waiting.len(),
+                1..128 => waiting.len().min(2),
+                _ if tail.has_room() => 0,
+                _ => waiting.len().min(9),
+            };
+            if let Some((position, _)) = waiting.drain(..has).next_back() {
+                tail.release(position);
+            }
+            if !tail.has_room() {
+                continue;
+            }
+            let before = tail.end() % BYTES;
+            let frame = number.to_le_bytes().repeat(1 + (random >> 50) as usize % (FRAME_MAX / 8));
+            tail.append(&frame).expect("written");
+            anew += u32::from(tail.end() % BYTES < before);
+            waiting.push((tail.end(), frame));
+            for (end, frame) in &waiting {
+                let mut found = vec![0; frame.len()];
+                let at = (end - frame.len() as u64) % BYTES;
+                tail.file.read_exact_at(&mut found, at).expect("read");
+                assert!(found == *frame, "frame at {at}, after {number}");
+            }
+        }
+        assert!(full > 10 && anew > 10, "{full} times full, begun anew {anew} times");
+        assert!(folder.path().join(TAIL_FILE).metadata().expect("there").len() <= BYTES);
+        tail.give_up();
+        assert_eq!(folder.path().join(TAIL_FILE).metadata().expect("there").len(), 0);
     }
 }
