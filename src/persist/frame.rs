@@ -99,6 +99,8 @@ pub struct Packer {
     pub stamp: Stamp,
     /// The next frame's number.
     next: u64,
+    /// One more than the last frame's, wherever the next ones begin; if there is one.
+    end: Option<u64>,
     open: Vec<u8>,
     /// A record too large for one frame.
     large: Vec<u8>,
@@ -111,12 +113,17 @@ impl Packer {
     /// A packer whose first frame has the number `next`.
     pub fn new(secret: u64, stamp: Stamp, next: u64) -> Self {
         let (open, large, ready, ends) = Default::default();
-        Self { secret, stamp, next, open, large, ready, ends }
+        Self { secret, stamp, next, end: None, open, large, ready, ends }
     }
 
     /// The number of the next frame that will be ready.
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    /// One more than the number of the last frame, or where the first one would be.
+    pub fn end(&self) -> u64 {
+        self.end.unwrap_or(self.next)
     }
 
     /// Goes on in a generation with another secret, from the number `first` on. What is ready must have been written.
@@ -187,6 +194,7 @@ impl Packer {
         out[start + 8..start + CRC_END].copy_from_slice(&crc.to_le_bytes());
         self.ends.push(out.len());
         self.next += 1;
+        self.end = Some(self.next);
     }
 
     /// Gives the frames that are ready to `write`, in order, and forgets them.

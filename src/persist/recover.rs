@@ -54,7 +54,9 @@ impl Recovery {
             manifest.base = manifest.base.max(stamp.base);
             manifest.flushed = manifest.flushed.max(stamp.flushed);
             manifest.versions = manifest.versions.max(stamp.versions);
-            if manifest.next < generation.next() {
+            // One that was made ahead of time has no frames, and its number says nothing.
+            let written = !generation.places.is_empty();
+            if written && manifest.next < generation.next() {
                 manifest.next = generation.next();
                 // Somebody has written since.
                 manifest.clean = false;
@@ -80,7 +82,9 @@ impl Recovery {
     /// Frames that must have been written, count, and are not there.
     pub fn missing(&self) -> u64 {
         let holes: u64 = self.counting().map(Found::missing).sum();
-        let last = self.found.iter().map(Found::next).max().unwrap_or_default();
+        // A generation that nothing was written to begins beyond that.
+        let begun = self.found.iter().filter(|found| found.name.first <= self.manifest.next);
+        let last = begun.map(Found::next).max().unwrap_or_default();
         // After a clean stop it is known which frame was the last.
         let tail = match self.manifest.clean {
             true => self.manifest.next.saturating_sub(last.max(self.manifest.base)),

@@ -477,6 +477,9 @@ impl Writer {
     }
 
     fn finish_writing(&mut self) -> io::Result<()> {
+        if let Some(prepared) = self.prepared.take() {
+            self.directory.remove(prepared.name());
+        }
         if self.log.is_none() || self.marks.lost() != self.lost {
             self.begin(true)?;
         }
@@ -491,7 +494,7 @@ impl Writer {
         if self.janitor.has_failed() {
             return Err(io::Error::other("the disk did not take what was written"));
         }
-        let (next, versions) = (self.packer.next(), self.engine.last_version());
+        let (next, versions) = (self.packer.end(), self.engine.last_version());
         self.save(|manifest| manifest.next = next)?;
         // The reserve is given back: a clean stop knows the last version.
         let manifest = Manifest { clean: true, versions, ..self.manifest };

@@ -155,3 +155,18 @@ fn damage_costs_what_is_damaged_and_never_the_start() {
     }
     assert!(starts > 0 && back > cases() * 20, "{back} keys were back");
 }
+
+#[test]
+fn nothing_is_missing_after_a_stop_that_wrote_nothing() {
+    let (_folder, options) = folder();
+    for set in [false, true, false, false] {
+        let warm = Warm::start(options.clone());
+        if set {
+            warm.set("key", b"value");
+        }
+        warm.wait("the checkpoint", |s| s.counters.checkpoints.load(Ordering::Relaxed) > 0);
+        warm.stop();
+        let report = inspect(&options.directory).unwrap();
+        assert!(!report.is_damaged(), "{report}");
+    }
+}
