@@ -37,6 +37,7 @@
 //! | `directory`, `manifest` | what lies where, and which of it counts |
 //! | `disk` | what is asked of the disk, and where tests take its place |
 //! | `batch`, `writer` | from marks to frames |
+//! | `succession` | which generation is written to, and which count |
 //! | `round`, `checkpoint`, `janitor` | the table into the log, part after part, and what may take a disk long |
 //! | `scan`, `recover`, `load` | finding frames, reading them newest first, and bringing them back |
 //! | `inspect` | what a directory holds, without serving it |
@@ -57,6 +58,7 @@ mod recover;
 mod round;
 mod scan;
 mod status;
+mod succession;
 mod tail;
 mod writer;
 
