@@ -49,7 +49,7 @@ const FAMILIES: &[Family] = &[
     ("volt_persist_lost_changes_total", &[("kind", "store")], Counter, "persist_lost_stores", LOST),
     ("volt_persist_lost_changes_total", &[("kind", "removal")], Counter, "persist_lost_removals", LOST),
     ("volt_persist_errors_total", &[], Counter, "persist_errors", "Operations on the disk that failed."),
-    ("volt_persist_generation", &[], Gauge, "persist_generation", "Number of the generation that is written to; it grows with every checkpoint."),
+    ("volt_persist_generation", &[], Gauge, "persist_generation", "Number of the generation that is written to; it grows with every part of a checkpoint."),
     ("volt_persist_disk_bytes", &[], Gauge, "persist_disk_bytes", "Bytes that the data directory takes on disk."),
     ("volt_persist_sync_seconds", &[], Seconds, "persist_sync_us", "How long the last wait for the disk took."),
     ("volt_persist_longest_cycle_seconds", &[], Seconds, "persist_longest_cycle_us", "Longest time from taking changes to having handed them to the system."),
