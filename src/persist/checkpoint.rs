@@ -13,6 +13,9 @@ const STEP_FACTOR: u64 = 3;
 /// And so much at most: it adds to what a kill may lose.
 const STEP_BYTES_MAX: u64 = 2 << 20;
 
+/// And so many times what the changes took, without a limit, when the log is longer than it should be.
+const LATE_FACTOR: u64 = 2;
+
 /// The walk over a stretch of the table.
 pub(super) struct Walk {
     stretch: Stretch,
@@ -43,12 +46,16 @@ impl Writer {
         self.walk = Some(Walk { stretch, cursor: stretch.from(), stride: 1, bytes: 0 });
     }
 
-    /// Goes on with the walk for a while.
+    /// Goes on with the walk for a while. It waits when the disk is behind, so that changes find room; but changes must not
+    /// take all the disk can do, or what they supersede would never go. Beyond its share of space the log has to wait.
     pub(super) fn write_table(&mut self, changes: u64) -> io::Result<()> {
-        let limit = (changes * STEP_FACTOR).clamp(STEP_BYTES, STEP_BYTES_MAX);
         let late = self.round.is_late(self.bytes_of_items());
+        let limit = match late {
+            false => (changes * STEP_FACTOR).clamp(STEP_BYTES, STEP_BYTES_MAX),
+            true => (changes * LATE_FACTOR).max(STEP_BYTES_MAX),
+        };
         let mut written = 0;
-        while written < limit && !self.log()?.is_behind(late) {
+        while written < limit && (late || !self.log()?.is_behind()) {
             let Some(step) = self.step()? else { break };
             // Looking costs as well.
             written += step.max(limit / 1024);
@@ -67,7 +74,7 @@ impl Writer {
             self.begin_walk(true);
         }
         while self.step()?.is_some() {
-            if self.log()?.is_behind(false) {
+            if self.log()?.is_behind() {
                 self.log()?.flush()?;
             }
         }
@@ -173,7 +180,7 @@ impl Writer {
                 self.prepared = Some(created?);
             }
         }
-        let busy = self.preparing || self.prepared.is_some() || self.walk.is_some();
+        let busy = self.preparing || self.prepared.is_some();
         // What is not loaded yet would be left out.
         let may = self.loading.is_over() && !busy;
         if may && self.round.is_almost_due(self.bytes_of_items()) {

@@ -164,10 +164,9 @@ impl Generation {
         }
     }
 
-    /// Whether the disk is slower than what is written: what can wait should. What is `late` waits less.
-    pub fn is_behind(&self, late: bool) -> bool {
-        let (used, of) = if late { (3, 4) } else { (1, 2) };
-        self.tail.is_fuller_than(used, of)
+    /// Whether the disk is slower than what is written: what can wait should.
+    pub fn is_behind(&self) -> bool {
+        self.tail.is_half_full()
     }
 
     /// Where the next frame will be, for [`has_flushed`](Self::has_flushed).

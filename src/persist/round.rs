@@ -120,7 +120,7 @@ impl Round {
 
     /// Whether a stretch is to begin, of a table whose items take this many bytes in memory.
     pub fn is_due(&self, table_bytes: u64) -> bool {
-        self.owes_more() || self.log_bytes >= self.log_limit(table_bytes)
+        self.owes_more() || self.is_late(table_bytes)
     }
 
     /// Whether that will be so before long: when the log has three quarters of its share.
@@ -128,9 +128,9 @@ impl Round {
         self.owes_more() || self.log_bytes >= self.log_limit(table_bytes) / 4 * 3
     }
 
-    /// Whether the log has grown so far beyond its share that the round must not wait for it any more.
+    /// Whether the log has had its share, so that the walk under way must not wait for anything any more.
     pub fn is_late(&self, table_bytes: u64) -> bool {
-        self.log_bytes >= self.log_limit(table_bytes) * 2
+        self.log_bytes >= self.log_limit(table_bytes)
     }
 
     fn log_limit(&self, table_bytes: u64) -> u64 {
@@ -290,9 +290,7 @@ mod tests {
             round.grow(share - 1);
             assert!(!round.is_due(table) && !round.is_late(table));
             round.grow(1);
-            assert!(round.is_due(table));
-            round.grow(share);
-            assert!(round.is_late(table));
+            assert!(round.is_due(table) && round.is_late(table));
             let (stretch, _) = walk(&mut round, 0, table);
             assert!(stretch.parts < PARTS && !round.is_due(table));
         }

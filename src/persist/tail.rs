@@ -50,9 +50,9 @@ impl Tail {
         self.end + 2 * FRAME_MAX as u64 - self.kept <= BYTES
     }
 
-    /// Whether more than this share is waiting for the database.
-    pub fn is_fuller_than(&self, used: u64, of: u64) -> bool {
-        self.end - self.kept > BYTES / of * used
+    /// Whether the database is far behind.
+    pub fn is_half_full(&self) -> bool {
+        self.end - self.kept > BYTES / 2
     }
 
     /// Gives its space back: nothing is written to it any more, and the database has everything.
