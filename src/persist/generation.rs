@@ -295,12 +295,12 @@ fn contained<T>(work: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
     }
 }
 
-/// What threads of this module are called.
+/// What threads of this module are called. The system keeps fifteen bytes of it.
 pub fn thread_name(role: &str) -> String {
     format!("{THREADS}{role}")
 }
 
-const THREADS: &str = "volt-persist-";
+const THREADS: &str = "persist-";
 
 /// Whether a thread of this name belongs to this module or to sled, so that its panic is contained and is not to end the
 /// process.

@@ -78,6 +78,11 @@ impl Client {
         self.stats().remove(name)
     }
 
+    /// A figure of `stats` that is a number.
+    pub fn number(&mut self, name: &str) -> u64 {
+        self.stat(name).unwrap().parse().unwrap()
+    }
+
     /// All figures of `stats`.
     pub fn stats(&mut self) -> HashMap<String, String> {
         self.send(b"stats\r\n").unwrap();

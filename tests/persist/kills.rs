@@ -1,6 +1,6 @@
-//! Kills, while clients write: amid the log, the start and checkpoints.
+//! Kills, while clients change keys.
 
-use crate::observer::{BOUND, Killed, clients, fill};
+use crate::observer::{BOUND, Killed, clients};
 use crate::program::{Program, Setup};
 use crate::{alone, beside_others, kills};
 use std::fs;
@@ -41,23 +41,6 @@ fn a_kill_loses_at_most_the_last_tenth_of_a_second() {
     println!("{changes} changes, {} kills, at most {worst:?} lost beyond starvation", kills());
     assert!(changes > 100 * kills() as usize, "{changes} changes are too few to tell");
     assert!(worst <= BOUND, "{worst:?} of acknowledged changes were lost");
-}
-
-#[test]
-fn a_kill_during_the_start_costs_nothing() {
-    let _machine = beside_others();
-    let data = tempfile::tempdir().unwrap();
-    let program = Setup::on(data.path()).start();
-    let before = fill(&mut program.connect(), 0..2000);
-    program.stop();
-    for round in 0..kills() * 2 {
-        let startup = if round.is_multiple_of(2) { "--startup=wait" } else { "--startup=serve" };
-        let program = Setup::on(data.path()).with(startup).start();
-        std::thread::sleep(Duration::from_millis(round * 7 % 60));
-        program.kill();
-    }
-    let program = Setup::on(data.path()).start();
-    assert!(program.connect().values(0..2000) == before);
 }
 
 #[test]

@@ -7,10 +7,12 @@
 //! `VOLT_PERSIST_KILLS` sets the number of kills; a few without it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod checkpoints;
 mod client;
 mod kills;
 mod observer;
 mod program;
+mod starts;
 mod starvation;
 mod stops;
 mod tools;

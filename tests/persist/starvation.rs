@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How the names of those threads begin, Volt's and sled's.
-const WRITERS: [&str; 3] = ["volt-persist-", "sled-io-", "log flusher"];
+const WRITERS: [&str; 5] =
+    ["persist-log", "persist-feed", "persist-disk", "sled-io-", "log flusher"];
 
 /// For how long, up to each of these times, one or another of the threads was ready to run and was not run.
 pub struct Withheld(Vec<(Instant, Duration)>);
