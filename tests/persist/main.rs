@@ -9,6 +9,7 @@
 
 mod checkpoints;
 mod client;
+mod disks;
 mod kills;
 mod observer;
 mod program;

@@ -26,6 +26,15 @@ pub struct Changed {
     pub slowest: Duration,
 }
 
+impl Changed {
+    /// Makes what the keys had what they have after these changes, all of which were answered.
+    pub fn apply(self, keys: &mut [Option<String>]) {
+        for (key, mut history) in self.histories {
+            keys[key as usize] = history.pop().and_then(|(value, _)| value);
+        }
+    }
+}
+
 /// A value that says which key and change it belongs to, of some length.
 pub fn value(key: u64, change: u64) -> String {
     let mark = format!("{key}:{change};");

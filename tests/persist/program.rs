@@ -2,6 +2,7 @@
 
 use crate::DEADLINE;
 use crate::client::Client;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,17 +13,24 @@ use tempfile::TempDir;
 pub struct Setup {
     data: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Setup {
     /// With this data directory.
     pub fn on(data: &Path) -> Self {
-        Self { data: data.to_owned(), arguments: Vec::new() }
+        Self { data: data.to_owned(), arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// And this argument.
     pub fn with(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// And this variable in its environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -36,6 +44,7 @@ impl Setup {
             .arg(format!("--data-dir={}", self.data.display()))
             .env("MEMCACHED_PORT_FILENAME", folder.path().join("ports"))
             .env("VOLT__METRICS__LISTEN", "off")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
