@@ -16,9 +16,9 @@ const PARTS: u32 = 16;
 const PART_BYTES_MIN: u64 = if cfg!(test) { 256 << 10 } else { 4 << 20 };
 
 /// The log may grow to this share of the table within a round, in percent. Space on disk and what is written twice are
-/// bought from one another here: on disk is the table and this, and for every 75 bytes of changes 100 bytes of table are
+/// bought from one another here: on disk is the table and this, and for every 85 bytes of changes 100 bytes of table are
 /// written.
-const LOG_PERCENT: u64 = 75;
+const LOG_PERCENT: u64 = 85;
 /// A log below this is not worth a checkpoint, in bytes.
 const LOG_BYTES_MIN: u64 = if cfg!(test) { 256 << 10 } else { 16 << 20 };
 
@@ -123,9 +123,10 @@ impl Round {
         self.owes_more() || self.is_late(table_bytes)
     }
 
-    /// Whether that will be so before long: when the log has three quarters of its share.
+    /// Whether that will be so before long: when the log has a quarter of its share. Until there is a place for the next
+    /// stretch the log goes on growing, and making one can take a busy disk long.
     pub fn is_almost_due(&self, table_bytes: u64) -> bool {
-        self.owes_more() || self.log_bytes >= self.log_limit(table_bytes) / 4 * 3
+        self.owes_more() || self.log_bytes >= self.log_limit(table_bytes) / 4
     }
 
     /// Whether the log has had its share, so that the walk under way must not wait for anything any more.
