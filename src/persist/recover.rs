@@ -6,7 +6,7 @@ use super::directory::{self, Name};
 use super::frame::{FRAME_MAX, Frame};
 use super::manifest::Manifest;
 use super::record::Record;
-use super::scan::{Found, Place};
+use super::scan::{Found, Place, scan_all};
 use std::path::Path;
 
 /// Room left for versions that were given out after the last thing that was written, when the manifest is lost.
@@ -44,12 +44,12 @@ impl Recovery {
 
     /// Finds the frames. Says on `go_on` how many more bytes were looked at, now and then, and gives up when that says
     /// `false`; then nothing may be concluded from what was found, and this says so with `false`.
-    pub fn scan(&mut self, go_on: &mut dyn FnMut(u64) -> bool) -> bool {
+    pub fn scan(&mut self, go_on: &mut (dyn FnMut(u64) -> bool + Send)) -> bool {
+        if !scan_all(&mut self.found, go_on) {
+            return false;
+        }
         let manifest = &mut self.manifest;
-        for generation in &mut self.found {
-            if !generation.scan(go_on) {
-                return false;
-            }
+        for generation in &self.found {
             let stamp = &generation.stamp;
             manifest.base = manifest.base.max(stamp.base);
             manifest.flushed = manifest.flushed.max(stamp.flushed);
@@ -95,7 +95,12 @@ impl Recovery {
 
     /// Generations that are damaged.
     pub fn damaged(&self) -> impl Iterator<Item = &Name> {
-        let damaged = |found: &&Found| found.missing() > 0 || found.unreadable;
+        let next = self.manifest.next;
+        let damaged = move |found: &&Found| {
+            // One that nothing was written to may have been in the making when the server was killed.
+            let incomplete = found.incomplete && found.name.first <= next;
+            found.missing() > 0 || found.unreadable || incomplete
+        };
         self.counting().filter(damaged).map(|found| &found.name)
     }
 

@@ -7,14 +7,19 @@
 
 use super::directory::Name;
 use super::frame::{FRAME_MAX, Frame, HEADER_LEN, MAGIC, Stamp};
-use super::generation::data_files;
+use super::generation::{data_files, thread_name};
 use memchr::memmem;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// Bytes read at a time.
-const CHUNK: usize = 4 << 20;
+const CHUNK: usize = 1 << 20;
+/// Generations that are looked at together, at most: beyond, the disk is what takes the time.
+const SCANNERS_MAX: usize = 8;
 
 /// Where a frame lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,20 +45,23 @@ pub struct Found {
     pub rejected: u64,
     /// A file could not be read.
     pub unreadable: bool,
+    /// A file is not there. When the server was killed while it made the generation, none was ever written to.
+    pub incomplete: bool,
 }
 
 impl Found {
     /// Opens a generation; there are no places before a [`scan`](Self::scan).
     pub fn open(name: Name) -> Self {
-        let (mut files, mut unreadable) = (Vec::new(), false);
+        let (mut files, mut unreadable, mut incomplete) = (Vec::new(), false, false);
         for path in data_files(&name.path) {
             match File::open(&path) {
                 Ok(file) => files.push(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => incomplete = true,
                 Err(_) => unreadable = true,
             }
         }
         let (places, stamp) = Default::default();
-        Self { name, files, places, stamp, rejected: 0, unreadable }
+        Self { name, files, places, stamp, rejected: 0, unreadable, incomplete }
     }
 
     /// Bytes of its files.
@@ -158,4 +166,29 @@ impl Found {
     pub fn next(&self) -> u64 {
         self.places.last().map_or(self.name.first, |place| place.sequence + 1)
     }
+}
+
+/// [Scans](Found::scan) them all, several at a time; `false` if `go_on` did not want it done.
+pub fn scan_all(found: &mut [Found], go_on: &mut (dyn FnMut(u64) -> bool + Send)) -> bool {
+    let scanners = thread::available_parallelism().map_or(1, usize::from).min(SCANNERS_MAX);
+    let scanners = scanners.min(found.len());
+    let all = AtomicBool::new(true);
+    let (left, go_on) = (Mutex::new(found.iter_mut()), Mutex::new(go_on));
+    let scan = || {
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let mut go_on = |bytes| go_on.lock().unwrap_or_else(PoisonError::into_inner)(bytes);
+        while let Some(found) = next() {
+            if !found.scan(&mut go_on) {
+                all.store(false, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..scanners {
+            // What one that cannot be started would have done is done by the others.
+            let _ = thread::Builder::new().name(thread_name("scan")).spawn_scoped(scope, scan);
+        }
+        scan();
+    });
+    all.into_inner()
 }
