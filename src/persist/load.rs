@@ -10,21 +10,19 @@
 //! loading: when memory runs out, what was written last is there. What clients do meanwhile is newer
 //! than all of it; the engine sees to that (`engine::restore`).
 
-use super::directory::Name;
 use super::disk::{Disk, Operation};
 use super::generation::thread_name;
+use super::progress::Progress;
 use super::record::Record;
 use super::recover::{Recovery, records_of};
 use super::status::Status;
 use crate::engine::{Engine, Handle, Key, Restored, Session};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// Bytes of a block, but for its last frame: enough that handing it over costs nothing.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -36,8 +34,6 @@ const GROUP: usize = 16;
 const TAKERS_MAX: usize = 8;
 /// Frames that are looked into to tell how many items there are.
 const PROBES: u64 = 64;
-/// Time between two lines in the log.
-const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// What came of loading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,79 +48,15 @@ pub struct Loaded {
     pub cut_short: bool,
 }
 
-/// Whether loading is over, and what it has found; for those who wait.
-#[derive(Debug, Default)]
-pub struct Loading {
-    /// The generations that turned out to be damaged.
-    damaged: OnceLock<Vec<Name>>,
-}
-
-impl Loading {
-    /// Whether it is over.
-    pub fn is_over(&self) -> bool {
-        self.damaged.get().is_some()
-    }
-
-    /// Whether a generation has turned out to be damaged.
-    pub fn has_damage(&self, name: &Name) -> bool {
-        self.damaged.get().is_some_and(|damaged| damaged.contains(name))
-    }
-
-    /// Ends it.
-    pub fn end(&self, damaged: Vec<Name>) {
-        let _ = self.damaged.set(damaged);
-    }
-}
-
-/// Takes note of how far loading is, for `stats` and the log.
-pub struct Progress<'s> {
-    status: &'s Status,
-    /// What is to be done, and what is done, in one unit: looking at the bytes is half of it, restoring the other half.
-    whole: u64,
-    done: u64,
-    told: Instant,
-}
-
-impl<'s> Progress<'s> {
-    /// Of loading so many bytes.
-    pub fn new(status: &'s Status, bytes: u64) -> Self {
-        Self { status, whole: bytes.max(1) * 2, done: 0, told: Instant::now() }
-    }
-
-    /// So many more bytes were looked at; whether to go on.
-    pub fn looked(&mut self, bytes: u64) -> bool {
-        self.reach(self.done + bytes);
-        !self.status.is_stopping()
-    }
-
-    /// So many frames of all are restored.
-    fn restored(&mut self, frames: u64, of: u64) {
-        let half = self.whole / 2;
-        self.reach(half + half * frames / of.max(1));
-    }
-
-    fn reach(&mut self, done: u64) {
-        self.done = done.min(self.whole);
-        let percent = self.done * 100 / self.whole;
-        let counters = &self.status.counters;
-        counters.recovery_percent.store(percent, Ordering::Relaxed);
-        if self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
-            let items = counters.recovered_items.load(Ordering::Relaxed);
-            let bytes = counters.recovered_bytes.load(Ordering::Relaxed);
-            tracing::info!(
-                "persistence: loading, {percent} %: {items} items of {bytes} bytes so far"
-            );
-        }
-    }
-}
-
 /// Frames on their way to the takers, newest first.
 #[derive(Default)]
 struct Block {
     payloads: Vec<u8>,
     ends: Vec<usize>,
 }
+
+/// Blocks that all takers are done with. New memory would be cleared first, which takes as long as filling it.
+type Used = Mutex<Vec<Block>>;
 
 /// Puts back what there is, unless the server stops; after [`Engine::resume`] and [`Engine::begin_restoring`].
 pub fn load(
@@ -137,12 +69,13 @@ pub fn load(
     engine.restorer().expect_items(about_items(recovery));
     let takers = thread::available_parallelism().map_or(1, usize::from).min(TAKERS_MAX);
     let full = AtomicBool::new(false);
+    let used = Used::default();
     thread::scope(|scope| {
         let (mut senders, mut running) = (Vec::new(), Vec::new());
         for class in 0..takers {
             let (sender, blocks) = sync_channel(BLOCKS_AHEAD);
             senders.push(sender);
-            let taker = Taker { engine, status, full: &full, class, classes: takers };
+            let taker = Taker { engine, status, full: &full, used: &used, class, classes: takers };
             let named = thread::Builder::new().name(thread_name("load"));
             running.push(named.spawn_scoped(scope, move || taker.run(&blocks)));
         }
@@ -150,7 +83,7 @@ pub fn load(
             let failed = disk.check(Operation::Load).is_err();
             failed || status.is_stopping() || full.load(Ordering::Relaxed)
         };
-        let read_all = read(recovery, &senders, &cut_short, progress);
+        let read_all = read(recovery, &senders, &used, &cut_short, progress);
         drop(senders);
         let mut loaded = Loaded { cut_short: !read_all, ..Loaded::default() };
         for taker in running {
@@ -170,6 +103,7 @@ pub fn load(
 fn read(
     recovery: &Recovery,
     takers: &[SyncSender<Arc<Block>>],
+    used: &Used,
     cut_short: &dyn Fn() -> bool,
     progress: &mut Progress<'_>,
 ) -> bool {
@@ -177,7 +111,8 @@ fn read(
     let mut frames = 0;
     let mut block = Block::default();
     let give = |block: &mut Block| {
-        let block = Arc::new(std::mem::take(block));
+        let empty = used.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let block = Arc::new(std::mem::replace(block, empty));
         // A taker that has panicked takes nothing more.
         takers.iter().for_each(|taker| drop(taker.send(Arc::clone(&block))));
     };
@@ -218,6 +153,7 @@ struct Taker<'e> {
     status: &'e Status,
     /// Memory is used up.
     full: &'e AtomicBool,
+    used: &'e Used,
     class: usize,
     classes: usize,
 }
@@ -241,6 +177,11 @@ impl Taker<'_> {
             all.bytes += loaded.bytes;
             all.dead += loaded.dead;
             all.cut_short |= self.full.load(Ordering::Relaxed);
+            if let Some(mut block) = Arc::into_inner(block) {
+                block.payloads.clear();
+                block.ends.clear();
+                self.used.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+            }
         }
         handle.settle();
         all

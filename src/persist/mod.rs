@@ -39,7 +39,7 @@
 //! | `batch`, `writer` | from marks to frames |
 //! | `succession` | which generation is written to, and which count |
 //! | `round`, `checkpoint`, `janitor` | the table into the log, part after part, and what may take a disk long |
-//! | `scan`, `recover`, `load` | finding frames, reading them newest first, and bringing them back |
+//! | `scan`, `recover`, `load`, `progress` | finding frames, reading them newest first, bringing them back, and how far that is |
 //! | `inspect` | what a directory holds, without serving it |
 //! | `status` | numbers for everybody else |
 
@@ -53,6 +53,7 @@ mod inspect;
 mod janitor;
 mod load;
 mod manifest;
+mod progress;
 mod record;
 mod recover;
 mod round;
@@ -73,8 +74,9 @@ pub use status::{Counters, State, Status};
 
 use crate::engine::Engine;
 use directory::Directory;
-use load::{Loaded, Loading, Progress};
+use load::Loaded;
 use manifest::Manifest;
+use progress::{Loading, Progress};
 use recover::Recovery;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
