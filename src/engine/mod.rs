@@ -41,7 +41,7 @@ pub use draft::{Draft, Refusal};
 pub use evict::PolicyKind;
 pub use item::{EXPTIME_LEN, HEADER_LEN, LARGE_VALUE_LEN, VALUE_LEN_MAX};
 pub use marks::{Lost, Marks};
-pub use restore::{Restored, Saved};
+pub use restore::{Restored, Saved, USES_MAX};
 pub use session::{Cursor, Held, ItemRef, Key, Lookup, Session};
 pub use store::{Removed, StoreHow, StoreMode, Stored};
 

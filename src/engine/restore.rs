@@ -9,6 +9,7 @@
 
 use super::departures::Departures;
 use super::draft::{Draft, Refusal};
+use super::evict::Policy;
 use super::item::Mark;
 use super::session::{ItemRef, Key, Session};
 use super::store::shape_of;
@@ -50,7 +51,12 @@ pub struct Saved<'b> {
     pub fetched: bool,
     /// The key was given in base64.
     pub key_is_binary: bool,
+    /// Hits that give a new item the standing that this one had with its policy, at most [`USES_MAX`].
+    pub uses: u8,
 }
+
+/// More uses than these say no more about an item.
+pub const USES_MAX: u8 = 3;
 
 /// What came of bringing an item back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +147,7 @@ impl<'h> Session<'h> {
             0 => 0,
             at => self.engine().clock().to_unix(at).unsigned_abs(),
         };
+        let policy = &self.engine().policy;
         Saved {
             key: item.key(),
             value: item.value(),
@@ -152,6 +159,7 @@ impl<'h> Session<'h> {
             token_sent: item.token_sent(),
             fetched: item.fetched(),
             key_is_binary: item.key_is_binary(),
+            uses: policy.uses(item.view().policy_bits()).min(u32::from(USES_MAX)) as u8,
         }
     }
 
@@ -221,6 +229,10 @@ impl<'h> Session<'h> {
         }
         let mut draft = self.allocate(key, &shape, due)?;
         draft.fill(saved.value);
+        let policy = &self.engine().policy;
+        let hit = |bits, _| policy.hit(bits, self.tick());
+        let bits = (0..saved.uses).fold(draft.view().policy_bits(), hit);
+        draft.view().set_policy_bits(bits);
         for (set, mark) in [
             (saved.stale, Mark::Stale),
             (saved.token_sent, Mark::Token),
@@ -237,7 +249,7 @@ impl<'h> Session<'h> {
 
 #[cfg(all(test, not(volt_loom)))]
 mod tests {
-    use super::super::{Invalidate, Options, Removed, StoreHow, StoreMode, Stored};
+    use super::super::{Invalidate, Options, PolicyKind, Removed, StoreHow, StoreMode, Stored};
     use super::*;
     use crate::clock::Clock;
     use std::sync::atomic::AtomicU64;
@@ -352,6 +364,29 @@ mod tests {
             // Not before: the other thread would wait for ever.
             assert_eq!(back, 0, "so often an item was seen after its delete");
         });
+    }
+
+    #[test]
+    fn what_is_restored_stands_with_its_policy_as_it_did() {
+        for policy in PolicyKind::ALL {
+            let options = Options { policy, ..Options::default() };
+            let engine = Engine::new(options, Arc::new(Clock::manual()), Arc::default());
+            let (handle, restorer) = (engine.handle(), engine.restorer());
+            let session = handle.pin();
+            set(&session, b"key", b"", 0);
+            let save = |key: &[u8]| {
+                let item = session.peek(session.key(key)).hit().expect("there");
+                session.save(&item).uses
+            };
+            assert_eq!(save(b"key"), 0, "{policy}");
+            assert!(session.get(session.key(b"key")).hit().is_some());
+            let uses = save(b"key");
+            assert!(uses > 0, "{policy}");
+            let saved = Saved { key: b"back", version: 7, uses, ..Saved::default() };
+            let restoring = restorer.pin();
+            assert_eq!(restoring.restore(restoring.key(b"back"), &saved), Restored::Stored);
+            assert_eq!(save(b"back"), uses, "{policy}");
+        }
     }
 
     #[test]

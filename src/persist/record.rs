@@ -1,14 +1,14 @@
 //! A record: the newest state of one key, as it is written down.
 //!
 //! ```text
-//!   item:     marks u8 │ key_len u8 │ value_len u32 │ version u64 │ [flags u32] │ [exptime u64] │ [cas u64] │ key │ value
+//!   item:     marks u8 │ key_len u8 │ value_len 30 bits, uses 2 bits │ version u64 │ [flags u32] │ [exptime u64] │ [cas u64] │ key │ value
 //!   removal:  marks u8 │ key_len u8 │ key
 //! ```
 //!
-//! Numbers are little-endian. The exptime is an absolute Unix time in seconds, so that it means the same in
+//! Numbers are little-endian; `uses` are the high bits of a u32. The exptime is an absolute Unix time in seconds, so that it means the same in
 //! another process. What is not there (no flags, no end, no chosen cas unique) takes no bytes.
 
-use crate::engine::{KEY_MAX, Saved};
+use crate::engine::{KEY_MAX, Saved, USES_MAX, VALUE_LEN_MAX};
 
 const REMOVAL: u8 = 1;
 const STALE: u8 = 1 << 1;
@@ -18,6 +18,9 @@ const BINARY_KEY: u8 = 1 << 4;
 const HAS_FLAGS: u8 = 1 << 5;
 const HAS_EXPTIME: u8 = 1 << 6;
 const HAS_CAS: u8 = 1 << 7;
+
+const USES_SHIFT: u32 = 30;
+const _: () = assert!(VALUE_LEN_MAX < 1 << USES_SHIFT && USES_MAX < 4);
 
 /// The newest state of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +110,8 @@ fn encode(item: &Saved<'_>, out: &mut Vec<u8>) {
         marks |= if set { mark } else { 0 };
     }
     out.extend([marks, item.key.len() as u8]);
-    out.extend((item.value.len() as u32).to_le_bytes());
+    let len = item.value.len() as u32 | u32::from(item.uses) << USES_SHIFT;
+    out.extend(len.to_le_bytes());
     out.extend(item.version.to_le_bytes());
     for (_, bytes) in &optional {
         out.extend(bytes.as_slice());
@@ -117,9 +121,11 @@ fn encode(item: &Saved<'_>, out: &mut Vec<u8>) {
 }
 
 fn decode<'b>(marks: u8, key_len: usize, rest: &mut &'b [u8]) -> Option<Saved<'b>> {
-    let value_len = u32::from_le_bytes(array(rest)?) as usize;
+    let len = u32::from_le_bytes(array(rest)?);
+    let value_len = (len & ((1 << USES_SHIFT) - 1)) as usize;
+    let uses = (len >> USES_SHIFT) as u8;
     let version = u64::from_le_bytes(array(rest)?);
-    let mut item = Saved { version, ..Saved::default() };
+    let mut item = Saved { version, uses, ..Saved::default() };
     if marks & HAS_FLAGS != 0 {
         item.flags = u32::from_le_bytes(array(rest)?);
     }
@@ -188,7 +194,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             key in bytes(1..251), value in bytes(0..600), numbers in any::<(u32, u64, u64, Option<u64>)>(),
-            marks in any::<(bool, bool, bool, bool)>(), removal in any::<bool>(),
+            marks in any::<(bool, bool, bool, bool)>(), uses in 0..=USES_MAX, removal in any::<bool>(),
         ) {
             let record = if removal {
                 Record::Removal { key: &key }
@@ -204,6 +210,7 @@ mod tests {
                     token_sent: marks.1,
                     fetched: marks.2,
                     key_is_binary: marks.3,
+                    uses,
                 })
             };
             let mut encoded = Vec::new();

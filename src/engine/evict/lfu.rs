@@ -77,6 +77,10 @@ impl Policy for Lfu {
         self.pack(uses(bits) + 1)
     }
 
+    fn uses(&self, bits: u32) -> u32 {
+        uses(bits)
+    }
+
     #[inline]
     fn rank(&self, bits: u32, _now: Tick, size: usize) -> u64 {
         (i64::from(2 * HALF) - self.height(bits, size)).unsigned_abs()

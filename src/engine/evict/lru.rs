@@ -35,6 +35,10 @@ impl Policy for Lru {
         u64::from(age(bits, now, TICK_BITS)) * u64::from(pace)
     }
 
+    fn uses(&self, bits: u32) -> u32 {
+        u32::from(bits & USED != 0)
+    }
+
     fn standing(&self, bits: u32) -> Option<Standing> {
         Some(if bits & USED == 0 { Standing::Probation } else { Standing::Admitted })
     }

@@ -71,6 +71,12 @@ pub trait Policy: Send + Sync {
     /// An item was evicted.
     fn evicted(&self, _hash: u64, _bits: u32, _size: usize) {}
 
+    /// Hits that give a new item about the standing that one with these bits has; what is brought back after a restart
+    /// gets as many. Beyond [`USES_MAX`](crate::engine::USES_MAX) it makes no difference.
+    fn uses(&self, _bits: u32) -> u32 {
+        0
+    }
+
     /// Told now and then, by the keeper, how many items there are; the bytes of memory that the policy takes for its own state,
     /// which count towards the limit.
     fn fit(&self, _items: usize) -> usize {
@@ -178,6 +184,10 @@ impl Policy for Chosen {
 
     fn evicted(&self, hash: u64, bits: u32, size: usize) {
         each!(self, policy => policy.evicted(hash, bits, size));
+    }
+
+    fn uses(&self, bits: u32) -> u32 {
+        each!(self, policy => policy.uses(bits))
     }
 
     fn fit(&self, items: usize) -> usize {

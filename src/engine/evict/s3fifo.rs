@@ -92,6 +92,12 @@ impl Policy for S3Fifo {
         self.ghosts.add(hash, 0);
     }
 
+    fn uses(&self, bits: u32) -> u32 {
+        // What has passed passes again.
+        let passed = if bits & MAIN == 0 { 0 } else { HITS_TO_PASS };
+        hits(bits) + passed
+    }
+
     fn fit(&self, items: usize) -> usize {
         self.ghosts.fit(items)
     }

@@ -160,3 +160,28 @@ fn kills_in_a_row_lose_nothing_that_was_committed() {
         place = (Some(folder), options);
     }
 }
+
+#[test]
+fn what_was_asked_for_often_stays_when_memory_is_short_after_a_restart() {
+    const KEYS: usize = 1000;
+    const MEMORY: usize = 8 << 20;
+    let (_folder, options) = folder();
+    let clock = Arc::new(Clock::manual());
+    let warm = Warm::start_at(options.clone(), Arc::clone(&clock), MEMORY);
+    for key in 0..KEYS {
+        warm.set(&format!("often{key}"), &[1; 1000]);
+        warm.set(&format!("never{key}"), &[1; 1000]);
+    }
+    for key in (0..KEYS).chain(0..KEYS) {
+        let session = warm.handle.pin();
+        assert!(session.get(session.key(format!("often{key}").as_bytes())).hit().is_some());
+    }
+    warm.stop();
+    let warm = Warm::start_at(options, clock, MEMORY);
+    for key in 0..10_000 {
+        warm.set(&format!("new{key}"), &[1; 1000]);
+    }
+    let left = |name| (0..KEYS).filter(|key| warm.value(&format!("{name}{key}")).is_some()).count();
+    let (often, never) = (left("often"), left("never"));
+    assert!(often > KEYS * 9 / 10 && never < KEYS / 10, "left: {often} and {never}");
+}
