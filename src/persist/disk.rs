@@ -13,6 +13,8 @@ pub enum Operation {
     Create,
     /// Writing a frame.
     Append,
+    /// Giving a frame to the database, on the thread that does.
+    Feed,
     /// Handing frames to the kernel.
     Flush,
     /// Waiting for the disk to have them.

@@ -95,7 +95,7 @@ impl Generation {
 
     fn make(name: Name, disk: Disk) -> io::Result<Self> {
         disk.check(Operation::Create)?;
-        let database = Database::create(&name.path)?;
+        let database = Database::create(&name.path, disk.clone())?;
         let file = Arc::new(File::open(name.path.join(DATA_FILE))?);
         let tail = Tail::create(&name.path)?;
         for directory in [Some(&*name.path), name.path.parent()].into_iter().flatten() {
@@ -196,10 +196,11 @@ impl Generation {
 struct Database {
     tree: sled::Db,
     frames: u64,
+    disk: Disk,
 }
 
 impl Database {
-    fn create(path: &Path) -> io::Result<Self> {
+    fn create(path: &Path, disk: Disk) -> io::Result<Self> {
         let open = || {
             sled::Config::new()
                 .path(path)
@@ -208,7 +209,7 @@ impl Database {
                 .flush_every_ms(Some(UPKEEP_MS))
                 .open()
         };
-        let mut database = Self { tree: contained(open)?, frames: 0 };
+        let mut database = Self { tree: contained(open)?, frames: 0, disk };
         for group in 0..GROUPS_AHEAD {
             database.lay_out(group)?;
         }
@@ -239,6 +240,7 @@ impl Database {
     fn insert_all(&mut self, batch: &Batch) -> io::Result<()> {
         let mut start = 0;
         for &end in &batch.ends {
+            self.disk.check(Operation::Feed)?;
             let (group, at) = (self.frames / GROUP_FRAMES, self.frames % GROUP_FRAMES);
             if at == 0 {
                 self.lay_out(group + GROUPS_AHEAD)?;

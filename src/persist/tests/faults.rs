@@ -25,6 +25,7 @@ fn a_failing_disk_degrades_and_heals_by_itself() {
         None,
         Some(Operation::Create),
         Some(Operation::Append),
+        Some(Operation::Feed),
         Some(Operation::Flush),
         Some(Operation::Sync),
     ] {

@@ -5,17 +5,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard};
 
 /// A disk keeps or loses this much at a time.
 const PAGE: usize = 4096;
+
+/// A database waits this long,
+const FEED_PAUSE: Duration = Duration::from_millis(10);
+/// once in so many frames.
+const FEED_PAUSE_EVERY: u64 = 256;
 
 /// What a power cut may lose.
 const BOUND: Duration = Duration::from_secs(1);
 
 /// A disk. Every file and directory is known by the number of its inode, which stays its own while it is held open.
 #[derive(Default)]
-struct Platter(Mutex<Kept>);
+struct Platter {
+    kept: Mutex<Kept>,
+    /// Frames that the databases were given.
+    fed: AtomicU64,
+}
 
 /// What was waited for.
 #[derive(Default)]
@@ -37,7 +47,12 @@ enum Fate {
 }
 
 impl Faults for Platter {
-    fn check(&self, _: Operation) -> io::Result<()> {
+    fn check(&self, operation: Operation) -> io::Result<()> {
+        // The database waits for a busy disk now and then, and what it was given is not in the kernel yet.
+        let frames = self.fed.fetch_add(u64::from(operation == Operation::Feed), Ordering::Relaxed);
+        if operation == Operation::Feed && frames.is_multiple_of(FEED_PAUSE_EVERY) {
+            std::thread::sleep(FEED_PAUSE);
+        }
         Ok(())
     }
 
@@ -81,7 +96,7 @@ fn read(file: &File) -> Vec<u8> {
 
 impl Platter {
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap()
+        self.kept.lock().unwrap()
     }
 
     /// Cuts the power: what is found in the directory afterwards. Nobody's wait for the disk ends meanwhile, so what is
