@@ -102,9 +102,13 @@ impl Platter {
     /// Cuts the power: what is found in the directory afterwards. Nobody's wait for the disk ends meanwhile, so what is
     /// read here was there, or on its way, at the instant this begins.
     fn cut(&self, directory: &Path, random: &mut u64) -> (TempDir, Options) {
+        let fate = [Fate::Lost, Fate::Kept, Fate::Any, Fate::Any][draw(random) as usize % 4];
+        self.cut_with(fate, directory, random)
+    }
+
+    fn cut_with(&self, fate: Fate, directory: &Path, random: &mut u64) -> (TempDir, Options) {
         let mut kept = self.kept();
         let (folder, options) = folder();
-        let fate = [Fate::Lost, Fate::Kept, Fate::Any, Fate::Any][draw(random) as usize % 4];
         let root = fs::metadata(directory).unwrap().ino();
         let mut seen = BTreeSet::new();
         kept.restore(root, Some(directory), &options.directory, fate, random, &mut seen);
@@ -274,6 +278,27 @@ fn a_power_cut_loses_a_second_at_most() {
     }
     println!("{} cuts: nothing was lost after {:?}", cuts(), client.lost);
     assert!(checkpoints > 2, "{checkpoints} checkpoints");
+}
+
+#[test]
+fn a_change_is_on_disk_within_a_second_though_no_checkpoint_comes() {
+    let (_folder, mut options) = folder();
+    let platter = Arc::new(Platter::default());
+    options.disk = Disk::failing(Arc::clone(&platter) as _);
+    let warm = Warm::start(options.clone());
+    warm.wait("the checkpoint", |s| s.counters.checkpoints.load(Ordering::Relaxed) > 0);
+    for number in 0_u8..5 {
+        warm.set("key", &[number]);
+        let changed = Instant::now();
+        loop {
+            let age = changed.elapsed();
+            let (_image, image) = platter.cut_with(Fate::Lost, &options.directory, &mut 1);
+            if Warm::start(image).value("key").as_deref() == Some(&[number]) {
+                break;
+            }
+            assert!(age <= BOUND, "{number} was not on disk after {age:?}");
+        }
+    }
 }
 
 #[test]
