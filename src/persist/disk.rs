@@ -13,7 +13,7 @@ pub enum Operation {
     Create,
     /// Writing a frame.
     Append,
-    /// Giving a frame to the database, on the thread that does.
+    /// An insertion into the database, on the thread that does it.
     Feed,
     /// Handing frames to the kernel.
     Flush,

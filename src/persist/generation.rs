@@ -104,9 +104,13 @@ impl Generation {
         let (feed, frames) = channel();
         let fed = Arc::new(Fed::default());
         let theirs = Arc::clone(&fed);
-        std::thread::Builder::new()
-            .name(thread_name("feed"))
-            .spawn(move || database.take(&frames, &theirs))?;
+        std::thread::Builder::new().name(thread_name("feed")).spawn(move || {
+            let take = AssertUnwindSafe(|| database.take(&frames, &theirs));
+            if catch_unwind(take).is_err() {
+                // Or those who wait for it would wait for ever.
+                let _ = theirs.failed.set("the database's thread panicked".to_owned());
+            }
+        })?;
         Ok(Self { name, file, tail, batch: Batch::default(), feed, fed, disk })
     }
 
@@ -240,7 +244,6 @@ impl Database {
     fn insert_all(&mut self, batch: &Batch) -> io::Result<()> {
         let mut start = 0;
         for &end in &batch.ends {
-            self.disk.check(Operation::Feed)?;
             let (group, at) = (self.frames / GROUP_FRAMES, self.frames % GROUP_FRAMES);
             if at == 0 {
                 self.lay_out(group + GROUPS_AHEAD)?;
@@ -258,7 +261,11 @@ impl Database {
     }
 
     fn insert(&mut self, key: u64, value: &[u8]) -> io::Result<()> {
-        contained(|| self.tree.insert(key.to_be_bytes(), value)).map(|_| ())
+        contained(|| {
+            self.disk.check(Operation::Feed).map_err(sled::Error::Io)?;
+            self.tree.insert(key.to_be_bytes(), value)
+        })
+        .map(|_| ())
     }
 }
 

@@ -7,12 +7,14 @@ use super::*;
 struct Sick {
     now: AtomicBool,
     only: Option<Operation>,
+    panics: bool,
 }
 
 impl Faults for Sick {
     fn check(&self, operation: Operation) -> io::Result<()> {
         let meant = self.only.is_none_or(|only| only == operation);
         match self.now.load(Ordering::Relaxed) && meant {
+            true if self.panics => panic!("as a database that finds itself damaged does"),
             true => Err(io::Error::from(io::ErrorKind::StorageFull)),
             false => Ok(()),
         }
@@ -21,17 +23,18 @@ impl Faults for Sick {
 
 #[test]
 fn a_failing_disk_degrades_and_heals_by_itself() {
-    for only in [
-        None,
-        Some(Operation::Create),
-        Some(Operation::Append),
-        Some(Operation::Feed),
-        Some(Operation::Flush),
-        Some(Operation::Sync),
+    for (only, panics) in [
+        (None, false),
+        (Some(Operation::Create), false),
+        (Some(Operation::Append), false),
+        (Some(Operation::Feed), false),
+        (Some(Operation::Feed), true),
+        (Some(Operation::Flush), false),
+        (Some(Operation::Sync), false),
     ] {
         let (_folder, mut options) = folder();
         options.fsync_interval = Duration::from_millis(5);
-        let sick = Arc::new(Sick { now: AtomicBool::new(false), only });
+        let sick = Arc::new(Sick { now: AtomicBool::new(false), only, panics });
         options.disk = Disk::failing(Arc::clone(&sick) as _);
         let warm = Warm::start(options.clone());
         let (mut random, mut now) = (11, vec![None; 100]);
