@@ -79,7 +79,7 @@ impl Directory {
     pub fn save(&self, manifest: Manifest, serial: u64) -> io::Result<()> {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         if serial > *saved {
-            self.disk.check(Operation::Create)?;
+            self.disk.check(Operation::Save)?;
             manifest.save(&self.path, &self.disk)?;
             *saved = serial;
         }
@@ -131,16 +131,18 @@ impl Directory {
         let _ = fs::remove_dir_all(&generation.path);
     }
 
-    /// Sets a damaged generation aside, in place of the one that was set aside before.
-    pub fn quarantine(&self, generation: &Name) {
-        for before in entries(&self.path) {
-            if name_of(&before).starts_with(QUARANTINE) {
-                let _ = fs::remove_dir_all(before);
-            }
+    /// Sets damaged generations aside, if there are any, in place of those that were set aside before.
+    pub fn quarantine(&self, generations: &[Name]) {
+        let before = entries(&self.path).filter(|entry| name_of(entry).starts_with(QUARANTINE));
+        let before: Vec<_> = if generations.is_empty() { Vec::new() } else { before.collect() };
+        for before in before {
+            let _ = fs::remove_dir_all(before);
         }
-        let name = name_of(&generation.path).replacen(GENERATION, QUARANTINE, 1);
-        // If it cannot be moved it is in the way of nothing but space.
-        let _ = fs::rename(&generation.path, self.path.join(name));
+        for generation in generations {
+            let name = name_of(&generation.path).replacen(GENERATION, QUARANTINE, 1);
+            // If it cannot be moved it is in the way of nothing but space.
+            let _ = fs::rename(&generation.path, self.path.join(name));
+        }
     }
 }
 
@@ -224,9 +226,11 @@ mod tests {
         }
         fs::write(folder.path().join("gen-5-6-7"), "a file").expect("written");
         let [newer, older] = names;
-        assert_eq!(generations(folder.path()), [older.clone(), newer]);
-        directory.quarantine(&older);
-        assert_eq!(generations(folder.path()).len(), 1);
-        assert_eq!(quarantined(folder.path()).len(), 1);
+        assert_eq!(generations(folder.path()), [older.clone(), newer.clone()]);
+        directory.quarantine(&[older, newer]);
+        assert_eq!(generations(folder.path()), []);
+        assert_eq!(quarantined(folder.path()).len(), 2);
+        directory.quarantine(&[]);
+        assert_eq!(quarantined(folder.path()).len(), 2, "nothing comes in their place");
     }
 }

@@ -9,8 +9,10 @@ use std::sync::Arc;
 /// What is asked of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// Making a generation, or writing the manifest.
+    /// Making a generation.
     Create,
+    /// Writing the manifest.
+    Save,
     /// Writing a frame.
     Append,
     /// An insertion into the database, on the thread that does it.

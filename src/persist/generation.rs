@@ -87,7 +87,9 @@ impl Generation {
     /// What the system or sled says.
     pub fn create(name: Name, disk: Disk) -> io::Result<Self> {
         let path = name.path.clone();
-        Self::make(name, disk).inspect_err(|_| {
+        // sled waits for the disk when it is dropped half made, and panics if that fails.
+        let made = catch_unwind(AssertUnwindSafe(|| Self::make(name, disk)));
+        made.unwrap_or_else(|_| Err(panicked())).inspect_err(|_| {
             // Half a generation is of no use, and takes space on a disk that may be full.
             let _ = std::fs::remove_dir_all(path);
         })
@@ -108,7 +110,7 @@ impl Generation {
             let take = AssertUnwindSafe(|| database.take(&frames, &theirs));
             if catch_unwind(take).is_err() {
                 // Or those who wait for it would wait for ever.
-                let _ = theirs.failed.set("the database's thread panicked".to_owned());
+                let _ = theirs.failed.set(panicked().to_string());
             }
         })?;
         Ok(Self { name, file, tail, batch: Batch::default(), feed, fed, disk })
@@ -300,8 +302,12 @@ fn contained<T>(work: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
             sled::Error::Io(error) => error,
             error => io::Error::other(error),
         }),
-        Err(_) => Err(io::Error::other("the database panicked")),
+        Err(_) => Err(panicked()),
     }
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("the database panicked")
 }
 
 /// What threads of this module are called. The system keeps fifteen bytes of it.

@@ -187,12 +187,11 @@ impl Work {
                     self.done.failures.fetch_add(1, Ordering::Release);
                     return;
                 }
-                for (damaged, name) in older {
-                    match damaged {
-                        true => self.directory.quarantine(&name),
-                        false => self.directory.remove(&name),
-                    }
-                }
+                let (damaged, whole): (Vec<_>, Vec<_>) =
+                    older.into_iter().partition(|(damaged, _)| *damaged);
+                let damaged: Vec<_> = damaged.into_iter().map(|(_, name)| name).collect();
+                self.directory.quarantine(&damaged);
+                whole.iter().for_each(|(_, name)| self.directory.remove(name));
             }
             Job::Create(name) => {
                 // Nobody waits any more when the server stops.

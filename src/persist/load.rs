@@ -81,7 +81,7 @@ pub fn load(
         }
         let cut_short = || {
             let failed = disk.check(Operation::Load).is_err();
-            failed || status.is_stopping() || full.load(Ordering::Relaxed)
+            failed || status.gives_up_loading() || full.load(Ordering::Relaxed)
         };
         let read_all = read(recovery, &senders, &used, &cut_short, progress);
         drop(senders);
@@ -179,6 +179,8 @@ impl Taker<'_> {
             all.cut_short |= self.full.load(Ordering::Relaxed);
             if let Some(mut block) = Arc::into_inner(block) {
                 block.payloads.clear();
+                // One that held a large record does not stay large.
+                block.payloads.shrink_to(2 * BLOCK_BYTES);
                 block.ends.clear();
                 self.used.lock().unwrap_or_else(PoisonError::into_inner).push(block);
             }

@@ -51,7 +51,7 @@ impl<'s> Progress<'s> {
     /// So many more bytes were looked at; whether to go on.
     pub fn looked(&mut self, bytes: u64) -> bool {
         self.reach(self.done + bytes);
-        !self.status.is_stopping()
+        !self.status.gives_up_loading()
     }
 
     /// So many frames of all are restored.

@@ -110,6 +110,7 @@ pub struct Status {
     begun_us: AtomicU64,
     safe_us: AtomicU64,
     stop: AtomicBool,
+    needs_loading: AtomicBool,
     writer: OnceLock<Thread>,
     /// What is counted.
     pub counters: Counters,
@@ -126,6 +127,7 @@ impl Default for Status {
             begun_us: AtomicU64::new(0),
             safe_us: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            needs_loading: AtomicBool::new(false),
             writer: OnceLock::new(),
             counters: Counters::default(),
         }
@@ -204,9 +206,24 @@ impl Status {
         let _ = self.writer.set(writer);
     }
 
-    pub(super) fn stop(&self) {
+    /// Has it stop, as soon as everything is on disk.
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.hurry();
+    }
+
+    /// What is being loaded is nowhere else from now on: a stop waits for it.
+    pub(super) fn need_loading(&self) {
+        self.needs_loading.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn needs_loading(&self) -> bool {
+        self.needs_loading.load(Ordering::SeqCst)
+    }
+
+    /// Whether loading is to be given up, since everything that is not loaded stays on disk.
+    pub(super) fn gives_up_loading(&self) -> bool {
+        self.is_stopping() && !self.needs_loading()
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -19,6 +19,10 @@ impl Writer {
         self.forget_prepared();
         let name = self.next_name()?;
         let first = name.first;
+        if void && !self.loading.is_over() {
+            // On disk it will not be any more.
+            self.status.need_loading();
+        }
         if void && self.log.is_none() {
             // The disk may be full of what does not count any more.
             self.supersede_now(first)?;

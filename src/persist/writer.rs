@@ -60,6 +60,8 @@ pub(super) struct Writer {
     pub(super) serial: u64,
     pub(super) packer: Packer,
     batch: Batch,
+    /// Clients have changed something: if the log is lost, what is on disk may contradict what they were told.
+    pub(super) changed: bool,
     /// `None` while the disk refuses.
     pub(super) log: Option<Generation>,
     /// A generation is being made for the next walk.
@@ -123,6 +125,7 @@ impl Writer {
             serial: 0,
             packer: Packer::new(0, Stamp::default(), start.manifest.next),
             batch: Batch::default(),
+            changed: false,
             log: None,
             preparing: false,
             prepared: None,
@@ -184,7 +187,7 @@ impl Writer {
                 self.forget_marks();
                 return Ok(false);
             }
-            self.begin(true)?;
+            self.begin(self.changed)?;
         }
         self.keep_manifest()?;
         self.look_for_losses()?;
@@ -212,6 +215,7 @@ impl Writer {
         self.interrupt();
         self.unsynced.clear();
         self.packer.forget();
+        self.batch.clear();
         self.forget_marks();
         self.retry_at = Instant::now() + self.retry_in;
         self.retry_in = (self.retry_in * 2).min(RETRY.1);
@@ -225,7 +229,8 @@ impl Writer {
 
     /// Keeps the rings from filling up; the next checkpoint meets what they stand for.
     fn forget_marks(&mut self) {
-        self.marks.drain(&mut |_| {});
+        let changed = &mut self.changed;
+        self.marks.drain(&mut |_| *changed = true);
     }
 
     fn look_for_losses(&mut self) -> io::Result<()> {
@@ -258,6 +263,7 @@ impl Writer {
     fn write_changes(&mut self) -> io::Result<u64> {
         let marked = self.batch.fill(&self.marks, &self.handle.pin());
         let keys = self.batch.len();
+        self.changed |= keys > 0;
         let mut bytes = 0;
         let mut next = 0;
         while next < keys {
@@ -319,8 +325,9 @@ impl Writer {
         }
         let us = self.janitor.sync_us();
         self.status.counters.sync_us.store(us, Ordering::Relaxed);
-        let due = self.dirty && self.synced_at.elapsed() >= self.options.fsync_interval;
-        if due && self.janitor.is_idle() {
+        let dirty = self.dirty || !self.closing.is_empty() || !self.unsynced.is_empty();
+        let due = self.synced_at.elapsed() >= self.options.fsync_interval;
+        if dirty && due && self.janitor.is_idle() {
             self.sync()?;
         }
         Ok(())
@@ -339,8 +346,12 @@ impl Writer {
         if let Some(prepared) = self.prepared.take() {
             self.directory.remove(prepared.name());
         }
-        if self.log.is_none() || self.marks.lost() != self.lost {
-            self.begin(true)?;
+        let lost = self.marks.lost() != self.lost;
+        if self.log.is_none() || lost {
+            self.begin(lost || self.changed)?;
+        }
+        while self.status.needs_loading() && !self.loading.is_over() {
+            std::thread::sleep(CYCLE_MIN);
         }
         self.finish_round()?;
         self.write_changes()?;
@@ -349,6 +360,9 @@ impl Writer {
         let closed = closed.collect::<io::Result<Vec<_>>>()?;
         for syncer in self.unsynced.drain(..).chain(closed) {
             syncer.sync()?;
+        }
+        while !self.janitor.is_idle() {
+            std::thread::sleep(CYCLE_MIN);
         }
         if self.janitor.has_failed() {
             return Err(io::Error::other("the disk did not take what was written"));

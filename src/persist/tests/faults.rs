@@ -26,6 +26,7 @@ fn a_failing_disk_degrades_and_heals_by_itself() {
     for (only, panics) in [
         (None, false),
         (Some(Operation::Create), false),
+        (Some(Operation::Save), false),
         (Some(Operation::Append), false),
         (Some(Operation::Feed), false),
         (Some(Operation::Feed), true),
@@ -41,11 +42,9 @@ fn a_failing_disk_degrades_and_heals_by_itself() {
         churn(&warm, &mut random, 500, &mut now);
         warm.commit();
         sick.now.store(true, Ordering::Relaxed);
-        let mut rounds = 0;
         warm.wait("degraded", |status| {
-            rounds += 1;
             churn(&warm, &mut random, 20, &mut now);
-            if only == Some(Operation::Create) {
+            if only == Some(Operation::Save) {
                 warm.handle.engine().flush();
                 now.fill(None);
             }
@@ -70,11 +69,36 @@ fn a_failing_disk_degrades_and_heals_by_itself() {
 }
 
 #[test]
+fn a_start_that_fails_costs_nothing() {
+    let (_folder, options) = folder();
+    let warm = Warm::start(options.clone());
+    warm.set("key", b"value");
+    warm.stop();
+    for required in [true, false, true] {
+        let only = Some(Operation::Create);
+        let sick = Sick { now: AtomicBool::new(true), only, panics: false };
+        let disk = Disk::failing(Arc::new(sick));
+        let sick = Options { disk, required, ..options.clone() };
+        if required {
+            assert!(matches!(Persist::start(&engine(), sick), Err(StartError::Unwritable { .. })));
+        } else {
+            let warm = Warm::start(sick);
+            assert_eq!(warm.status().state(), State::Degraded);
+            assert_eq!(warm.value("key").unwrap(), b"value");
+            warm.stop();
+        }
+    }
+    assert_eq!(Warm::start(options).value("key").unwrap(), b"value");
+}
+
+fn engine() -> Arc<Engine> {
+    Engine::new(engine::Options::default(), Arc::new(Clock::manual()), Arc::default())
+}
+
+#[test]
 fn a_directory_that_cannot_be_used_is_no_reason_not_to_start_unless_it_is_required() {
     let (folder, options) = folder();
     fs::write(&options.directory, "a file").unwrap();
-    let engine =
-        || Engine::new(engine::Options::default(), Arc::new(Clock::manual()), Arc::default());
     let required = Options { required: true, ..options.clone() };
     assert!(matches!(Persist::start(&engine(), required), Err(StartError::Directory(_))));
     let warm = Warm::start(options.clone());
