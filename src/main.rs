@@ -6,7 +6,7 @@ use std::panic;
 use std::process::{ExitCode, abort};
 use std::thread;
 use volt::config::{self, Config, Outcome, logging};
-use volt::node::{Node, Options};
+use volt::node::{Node, Options, StartError};
 use volt::persist;
 use volt::server::process::{self, PidFile};
 use volt::server::signals::Signals;
@@ -62,8 +62,12 @@ fn run(config: Config) -> ExitCode {
     };
     let Config { engine, server, command, http, persist, .. } = config;
     let options = Options { engine, server, command, http, persist, log: Some(log) };
-    let mut node = match Node::start(options) {
+    let mut node = match Node::start_unless_stopped(options, &mut signals) {
         Ok(node) => node,
+        Err(stopped @ StartError::Stopped) => {
+            tracing::info!("{stopped}");
+            return ExitCode::SUCCESS;
+        }
         Err(error) => return fail(&error, EX_OSERR),
     };
     tracing::info!("listening: {}", node.addresses());

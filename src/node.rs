@@ -60,6 +60,9 @@ pub enum StartError {
     /// Its copy on disk.
     #[error(transparent)]
     Persist(#[from] persist::StartError),
+    /// It was asked to stop before it had begun to serve.
+    #[error("stopped before everything was back from disk")]
+    Stopped,
 }
 
 /// A running node. Dropping it stops it: connections are closed, threads have ended when the drop returns.
@@ -94,6 +97,31 @@ impl Node {
     ///
     /// As [`start`](Self::start).
     pub fn start_at(options: Options, clock: Arc<Clock>) -> Result<Self, StartError> {
+        let wait = |persist: &Persist| {
+            persist.wait();
+            true
+        };
+        Self::build(options, clock, wait)
+    }
+
+    /// As [`start`](Self::start), unless a signal asks it to stop while what was on disk is being brought back.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and [`StartError::Stopped`].
+    pub fn start_unless_stopped(
+        options: Options,
+        signals: &mut Signals,
+    ) -> Result<Self, StartError> {
+        let wait = |persist: &Persist| wait_for(persist, signals);
+        Self::build(options, Arc::new(Clock::system()), wait)
+    }
+
+    fn build(
+        options: Options,
+        clock: Arc<Clock>,
+        wait: impl FnOnce(&Persist) -> bool,
+    ) -> Result<Self, StartError> {
         let registry = Arc::new(Registry::default());
         let engine = Engine::new(options.engine, Arc::clone(&clock), Arc::clone(&registry));
         let persist = match options.persist {
@@ -118,8 +146,8 @@ impl Node {
         let watch = WatchThread::start(hub, distributor)?;
         let keeper = Keeper::start(engine)?;
         let http = Http::start(&options.http, &context)?;
-        if let Some(persist) = &persist {
-            persist.wait();
+        if !persist.as_ref().is_none_or(wait) {
+            return Err(StartError::Stopped);
         }
         let server = Server::start(&options.server, &context)?;
         if let Some(http) = &http {
@@ -180,6 +208,34 @@ impl Node {
             Err(error) => tracing::warn!("{}: {error}: users stay as they are", path.display()),
         }
     }
+}
+
+/// Waits until clients may be served; `false` if a signal has asked for a stop before.
+fn wait_for(persist: &Persist, signals: &mut Signals) -> bool {
+    let (over, mut told) = unbounded_channel::<()>();
+    let status = Arc::clone(persist.status());
+    thread::scope(|scope| {
+        let listener = scope.spawn(move || {
+            loop {
+                let over = async {
+                    told.recv().await;
+                    Request::Reload
+                };
+                match signals.next_or(over) {
+                    Request::Reload if told.is_closed() => return true,
+                    // There is nothing to read again yet.
+                    Request::Reload => {}
+                    Request::Stop | Request::StopGracefully => {
+                        status.stop();
+                        return false;
+                    }
+                }
+            }
+        });
+        persist.wait();
+        drop(over);
+        listener.join().unwrap_or(false)
+    })
 }
 
 impl Drop for Node {

@@ -10,7 +10,7 @@
 //!
 //! The checksum begins with a secret of the generation that no client knows: a value that looks like a frame is none.
 //! Base, flushed and versions repeat what the [manifest](super::manifest) said when the frame was written, so that
-//! losing the manifest costs nothing.
+//! losing the manifest costs little: a flush that no frame has followed yet, or that is due later.
 
 use super::record::Record;
 use std::io;

@@ -29,6 +29,8 @@ pub struct Report {
     pub generations: Vec<String>,
     /// Frames that must have been written, count, and are not there or not whole.
     pub missing: u64,
+    /// Generations of which a file is not there or could not be read as a whole.
+    pub broken: u64,
     /// There are frames and no whole manifest.
     pub manifest_lost: bool,
     /// The server that wrote it stopped with everything on disk.
@@ -43,7 +45,7 @@ impl Report {
     /// Whether something is damaged.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        self.missing > 0 || self.manifest_lost
+        self.missing > 0 || self.broken > 0 || self.manifest_lost
     }
 }
 
@@ -68,6 +70,9 @@ impl fmt::Display for Report {
         if self.missing > 0 {
             writeln!(f, "damage           {} frames are missing or damaged", self.missing)?;
         }
+        if self.broken > 0 {
+            writeln!(f, "damage           {} generations cannot be read as a whole", self.broken)?;
+        }
         if !self.is_damaged() {
             writeln!(f, "damage           none")?;
         }
@@ -84,6 +89,7 @@ pub fn inspect(path: &Path) -> io::Result<Report> {
     let recovery = Recovery::look(path);
     let mut report = Report {
         missing: recovery.missing(),
+        broken: recovery.broken().count() as u64,
         manifest_lost: recovery.manifest_lost,
         clean: recovery.manifest.clean,
         quarantined: directory::quarantined(path),

@@ -246,7 +246,7 @@ impl Drop for Persist {
 fn open(engine: &Engine, path: &std::path::Path) -> Recovery {
     let mut recovery = Recovery::open(path);
     if recovery.manifest_lost {
-        // The frames say what it said, as a whole.
+        // The frames say what it said, but for flushes that none has followed.
         recovery.scan(&mut |_| true);
     }
     let manifest = &mut recovery.manifest;
@@ -308,7 +308,7 @@ impl Load {
             if !recovery.scan(&mut |bytes| progress.looked(bytes)) {
                 return Vec::new();
             }
-            // The same as the manifest says, or else somebody has tampered with it.
+            // No less than the manifest says: frames carry what was reserved, a clean stop gives that back.
             engine.resume(recovery.manifest.versions, recovery.manifest.flushed);
         }
         let missing = recovery.missing();
@@ -320,7 +320,9 @@ impl Load {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         counters.recovery_us.store(us, Ordering::Relaxed);
         report(recovery, loaded, missing, took);
-        recovery.damaged().cloned().collect()
+        // Where there is nothing, there is nothing to be looked at.
+        let worth = recovery.damaged().filter(|found| !found.is_empty());
+        worth.map(|found| found.name.clone()).collect()
     }
 }
 
@@ -328,6 +330,12 @@ fn report(recovery: &Recovery, loaded: Loaded, missing: u64, took: Duration) {
     if missing > 0 {
         tracing::warn!(
             "persistence: {missing} frames are damaged or missing; what they held is lost"
+        );
+    }
+    for found in recovery.broken() {
+        tracing::warn!(
+            "persistence: generation {} lacks a file, or cannot be read as a whole",
+            found.name.number
         );
     }
     if recovery.manifest_lost {

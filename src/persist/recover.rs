@@ -2,7 +2,7 @@
 //!
 //! The first record of a key that is met is its newest; what is met later for the same key is history.
 
-use super::directory::{self, Name};
+use super::directory;
 use super::frame::{FRAME_MAX, Frame};
 use super::manifest::Manifest;
 use super::record::Record;
@@ -94,19 +94,22 @@ impl Recovery {
     }
 
     /// Generations that are damaged.
-    pub fn damaged(&self) -> impl Iterator<Item = &Name> {
+    pub fn damaged(&self) -> impl Iterator<Item = &Found> {
         let next = self.manifest.next;
-        let damaged = move |found: &&Found| {
-            // One that nothing was written to may have been in the making when the server was killed.
-            let incomplete = found.incomplete && found.name.first <= next;
-            found.missing() > 0 || found.unreadable || incomplete
-        };
-        self.counting().filter(damaged).map(|found| &found.name)
+        self.counting().filter(move |found| found.missing() > 0 || is_broken(found, next))
     }
 
-    /// Generations that hold frames that count.
+    /// Generations of which a file is not there or could not be read as a whole. What they held is not known.
+    pub fn broken(&self) -> impl Iterator<Item = &Found> {
+        let next = self.manifest.next;
+        self.counting().filter(move |found| is_broken(found, next))
+    }
+
+    /// Generations that hold frames that count, or should.
     fn counting(&self) -> impl Iterator<Item = &Found> {
-        self.found.iter().filter(|found| found.next() > self.manifest.base)
+        let base = self.manifest.base;
+        let may = move |found: &&Found| found.places.is_empty() && found.name.first >= base;
+        self.found.iter().filter(move |found| found.next() > base || may(found))
     }
 
     /// The frames of a generation that count, oldest first.
@@ -154,6 +157,11 @@ impl Recovery {
             }
         }
     }
+}
+
+fn is_broken(found: &Found, next: u64) -> bool {
+    // One that nothing was written to may have been in the making when the server was killed.
+    found.unreadable || (found.incomplete && found.name.first <= next)
 }
 
 /// The records of a payload, oldest first.

@@ -10,7 +10,7 @@ use super::frame::{FRAME_MAX, Frame, HEADER_LEN, MAGIC, Stamp};
 use super::generation::{data_files, thread_name};
 use memchr::memmem;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +18,10 @@ use std::thread;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
+/// Where the disk does not give what a file holds, the next so many bytes are left out,
+const SKIP_BYTES: u64 = 64 << 10;
+/// and after so many failures the rest of the file: a disk may take seconds for each.
+const FAILURES_MAX: u32 = 64;
 /// Generations that are looked at together, at most: beyond, the disk is what takes the time.
 const SCANNERS_MAX: usize = 8;
 
@@ -64,6 +68,11 @@ impl Found {
         Self { name, files, places, stamp, rejected: 0, unreadable, incomplete }
     }
 
+    /// Whether there is nothing in it, not even something that was damaged.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.rejected == 0 && !self.unreadable
+    }
+
     /// Bytes of its files.
     pub fn bytes(&self) -> u64 {
         let len = |file: &File| file.metadata().map_or(0, |found| found.len());
@@ -78,9 +87,13 @@ impl Found {
                 all &= go_on(bytes);
                 all
             };
-            let file = self.files[index].try_clone();
-            let scanned = file.and_then(|file| self.scan_file(&file, index as u32, &mut go_on));
-            self.unreadable |= scanned.is_err();
+            match self.files[index].try_clone() {
+                Ok(file) => {
+                    let read_at = |bytes: &mut [u8], from| file.read_at(bytes, from);
+                    self.scan_file(&read_at, index as u32, &mut go_on);
+                }
+                Err(_) => self.unreadable = true,
+            }
         }
         // A frame that sled has moved is there twice.
         self.places.sort_unstable();
@@ -88,40 +101,47 @@ impl Found {
         all
     }
 
-    fn scan_file(
-        &mut self,
-        mut file: &File,
-        index: u32,
-        go_on: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<()> {
+    /// Looks at a file, by reading it at offsets.
+    fn scan_file(&mut self, read_at: &ReadAt<'_>, index: u32, go_on: &mut dyn FnMut(u64) -> bool) {
         let magic = memmem::Finder::new(MAGIC);
         let mut buffer = Vec::with_capacity(CHUNK + FRAME_MAX);
-        // Where the buffer begins in the file.
-        let mut start = 0;
+        // Where the buffer begins in the file, and where it is read on.
+        let (mut start, mut next) = (0, 0);
+        let mut failures = 0;
         loop {
-            let before = buffer.len();
-            let read = file.by_ref().take(CHUNK as u64).read_to_end(&mut buffer);
-            let at_end = buffer.len() == before;
-            if !go_on((buffer.len() - before) as u64) {
-                return Ok(());
+            let (read, failed) = append(read_at, next, &mut buffer);
+            next += read as u64;
+            if !go_on(read as u64) {
+                return;
             }
+            let last = read == 0 || failed;
             let mut at = 0;
             while let Some(skip) = magic.find(&buffer[at..]) {
                 let candidate = &buffer[at + skip..];
-                if candidate.len() < FRAME_MAX && !at_end {
+                if candidate.len() < FRAME_MAX && !last {
                     at += skip;
                     break;
                 }
                 at += skip + self.judge(candidate, index, start + (at + skip) as u64);
             }
-            if at_end {
-                return read.map(|_| ());
+            if failed {
+                self.unreadable = true;
+                failures += 1;
+                if failures > FAILURES_MAX {
+                    return;
+                }
+                next = (next / SKIP_BYTES + 1) * SKIP_BYTES;
+                start = next;
+                buffer.clear();
+                continue;
+            }
+            if last {
+                return;
             }
             // What may be the beginning of a frame stays.
             let keep = (buffer.len() - at).min(FRAME_MAX);
             start += (buffer.len() - keep) as u64;
             buffer.drain(..buffer.len() - keep);
-            read?;
         }
     }
 
@@ -168,6 +188,26 @@ impl Found {
     }
 }
 
+/// Reads into the bytes what lies at an offset; how many, 0 at the end.
+type ReadAt<'r> = dyn Fn(&mut [u8], u64) -> io::Result<usize> + 'r;
+
+/// Appends a chunk, or what there is up to the end or to what cannot be read: how much, and whether it was that.
+fn append(read_at: &ReadAt<'_>, from: u64, buffer: &mut Vec<u8>) -> (usize, bool) {
+    let before = buffer.len();
+    buffer.resize(before + CHUNK, 0);
+    let mut read = 0;
+    let failed = loop {
+        match read_at(&mut buffer[before + read..], from + read as u64) {
+            Ok(0) => break false,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break true,
+        }
+    };
+    buffer.truncate(before + read);
+    (read, failed)
+}
+
 /// [Scans](Found::scan) them all, several at a time; `false` if `go_on` did not want it done.
 pub fn scan_all(found: &mut [Found], go_on: &mut (dyn FnMut(u64) -> bool + Send)) -> bool {
     let scanners = thread::available_parallelism().map_or(1, usize::from).min(SCANNERS_MAX);
@@ -191,4 +231,48 @@ pub fn scan_all(found: &mut [Found], go_on: &mut (dyn FnMut(u64) -> bool + Send)
         scan();
     });
     all.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::Packer;
+    use super::super::record::Record;
+    use super::*;
+    use crate::engine::Saved;
+
+    #[test]
+    fn a_place_that_cannot_be_read_costs_what_is_near_it() {
+        let mut packer = Packer::new(7, Stamp::default(), 0);
+        let mut bytes = Vec::new();
+        for _ in 0..500 {
+            packer.add(&Record::Item(Saved { key: b"key", value: &[0; 3000], ..Saved::default() }));
+            packer.seal();
+        }
+        packer
+            .write_out(|frame| {
+                bytes.extend(frame);
+                Ok(())
+            })
+            .expect("no disk is asked");
+        let bad = [100_000..104_096, 900_000..904_096];
+        let read_at = |into: &mut [u8], from: u64| {
+            let from = from as usize;
+            if bad.iter().any(|bad| bad.contains(&from)) {
+                return Err(io::Error::other("a bad sector"));
+            }
+            let next = bad.iter().map(|bad| bad.start).find(|start| *start > from);
+            let until = next.unwrap_or(bytes.len()).min(from.saturating_add(into.len()));
+            let there = bytes.get(from..until).unwrap_or_default();
+            into[..there.len()].copy_from_slice(there);
+            Ok(there.len())
+        };
+        let path = std::path::PathBuf::new();
+        let name = Name { number: 0, first: 0, secret: 7, path };
+        let mut found = Found::open(name);
+        found.scan_file(&read_at, 0, &mut |_| true);
+        assert!(found.unreadable);
+        // 64 KiB at each place hold 22 of them.
+        assert!(found.places.len() > 500 - 2 * 25, "{} of 500", found.places.len());
+        assert!(found.missing() > 0);
+    }
 }

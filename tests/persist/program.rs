@@ -102,10 +102,16 @@ impl Program {
     }
 
     /// Has it stop, which it does without an error.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        let (status, log) = self.terminated();
+        assert!(status.success(), "{log}");
+    }
+
+    /// Asks it to stop, and waits until it has ended; how it did, and what it said.
+    pub fn terminated(self) -> (ExitStatus, String) {
         let pid = self.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success(), "{}", self.log());
+        self.ended()
     }
 
     /// Waits until it has ended by itself; how it did, and what it said.

@@ -46,6 +46,22 @@ fn some(round: u64, long: Duration) -> Duration {
 }
 
 #[test]
+fn a_stop_while_clients_wait_for_loading_is_obeyed_and_costs_nothing() {
+    let _machine = alone();
+    let data = tempfile::tempdir().unwrap();
+    let (_, before) = loaded(data.path());
+    // Now and then loading is over before the signal comes.
+    let amid = (0..5).any(|_| {
+        let (ended, log) = begin(data.path(), "--startup=wait").terminated();
+        assert!(ended.success(), "{log}");
+        log.contains("stopped before")
+    });
+    assert!(amid, "no signal was obeyed amid loading");
+    let program = Setup::on(data.path()).start();
+    assert!(program.connect().values(0..KEYS) == before);
+}
+
+#[test]
 fn a_kill_while_clients_wait_for_loading_costs_nothing() {
     let _machine = alone();
     let data = tempfile::tempdir().unwrap();

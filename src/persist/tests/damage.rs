@@ -181,8 +181,7 @@ fn a_generation_in_the_making_is_no_damage_and_one_that_lacks_a_file_is() {
         let (_folder, options) = folder();
         let warm = Warm::start(options.clone());
         warm.set("key", b"value");
-        warm.commit();
-        let (_copy, options) = killed(&options.directory);
+        warm.stop();
         let last = directory::generations(&options.directory).pop().unwrap();
         if lost {
             let begun = directory::generations(&options.directory).swap_remove(0);
@@ -191,6 +190,7 @@ fn a_generation_in_the_making_is_no_damage_and_one_that_lacks_a_file_is() {
             let name = format!("gen-{:08x}-{:x}-{:016x}", last.number + 1, last.first << 32, 1);
             fs::create_dir(options.directory.join(name)).unwrap();
         }
+        assert_eq!(inspect(&options.directory).unwrap().is_damaged(), lost);
         let warm = Warm::start(options.clone());
         warm.wait("the checkpoint", |s| s.counters.checkpoints.load(Ordering::Relaxed) > 0);
         warm.stop();

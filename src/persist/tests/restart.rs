@@ -176,6 +176,13 @@ fn what_was_asked_for_often_stays_when_memory_is_short_after_a_restart() {
         let session = warm.handle.pin();
         assert!(session.get(session.key(format!("often{key}").as_bytes())).hit().is_some());
     }
+    // The disk learns of it when the table is written again.
+    let checkpoints = || warm.status().counters.checkpoints.load(Ordering::Relaxed);
+    let before = checkpoints();
+    warm.wait("two checkpoints", |_| {
+        warm.set("other", &[1; 20_000]);
+        checkpoints() > before + 1
+    });
     warm.stop();
     let warm = Warm::start_at(options, clock, MEMORY);
     for key in 0..10_000 {
