@@ -110,11 +110,12 @@ fn clocked() -> (TempDir, Options, Arc<Clock>, Warm) {
 /// Copies what a process that is killed now would leave.
 fn killed(from: &Path) -> (TempDir, Options) {
     loop {
-        let before = directory::generations(from);
+        let state = || (directory::generations(from), manifest::Manifest::read(from));
+        let before = state();
         let (folder, options) = folder();
         copy(from, &options.directory);
-        // A kill is one instant; a copy during which a generation came or went is none.
-        if directory::generations(from) == before {
+        // A kill is one instant; a copy during which a generation came or went, or became void, is none.
+        if state() == before {
             return (folder, options);
         }
     }
