@@ -78,7 +78,7 @@
 //!
 //! ## Reading order
 //!
-//! `main.rs`, `node.rs`, then a get in six files: `server/connection.rs`, `command/conversation.rs`,
+//! `main.rs`, `node/mod.rs`, then a get in six files: `server/connection.rs`, `command/conversation.rs`,
 //! `protocol/mod.rs`, `command/retrieval.rs`, `engine/session.rs`, `engine/table/mod.rs`; then
 //! `engine/item/mod.rs` (the bytes of an item), `engine/reclaim.rs` and `engine/evict/mod.rs`.
 

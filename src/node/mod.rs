@@ -7,13 +7,16 @@
 //! Started bottom up: clock and counters, engine, what was on disk, what commands share, the threads that keep
 //! house, the sockets. Stopped top down by dropping it: no connection is left when the last changes go to disk.
 
+mod threads;
+mod wiring;
+
 use crate::clock::Clock;
 use crate::command;
 use crate::command::auth::Credentials;
-use crate::command::context::{Context, Control, Durability, Figures};
-use crate::command::watch::{Distributor, Evictions, Hub};
+use crate::command::context::Context;
+use crate::command::watch::{Evictions, Hub};
 use crate::config::logging::Verbosity;
-use crate::engine::{self, Engine, Handle, Marks};
+use crate::engine::{self, Engine};
 use crate::http::{self, Http};
 use crate::persist::{self, Persist};
 use crate::server::signals::{Request, Signals};
@@ -23,13 +26,10 @@ use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-/// Time between two steps of the keeper: the clock is never later than this behind the system's.
-const KEEPER_STEP: Duration = Duration::from_millis(100);
+use std::thread;
+use threads::{Keeper, WatchThread};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use wiring::{ByCommand, OnDisk};
 
 /// What a node is made of.
 #[derive(Debug, Clone, Default)]
@@ -249,133 +249,5 @@ impl Drop for Node {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("addresses", self.addresses()).finish_non_exhaustive()
-    }
-}
-
-/// The copy on disk, as commands see it.
-struct OnDisk {
-    status: Arc<persist::Status>,
-    marks: Arc<Marks>,
-}
-
-impl OnDisk {
-    fn of(persist: &Persist, engine: &Engine) -> Arc<dyn Durability> {
-        let (status, marks) = (Arc::clone(persist.status()), engine.mark_changes());
-        Arc::new(Self { status, marks })
-    }
-}
-
-impl Durability for OnDisk {
-    fn ticket(&self) -> u64 {
-        let ticket = self.status.ticket();
-        self.status.hurry();
-        ticket
-    }
-
-    fn is_durable(&self, ticket: u64) -> bool {
-        self.status.is_committed(ticket)
-    }
-
-    fn is_loading(&self) -> bool {
-        self.status.is_loading()
-    }
-
-    fn figures(&self, sink: &mut Figures<'_>) {
-        sink("persist_state", &self.status.state().name());
-        sink("persist_lag_us", &self.status.lag().as_micros());
-        let waiting = self.marks.waiting();
-        sink("persist_queue_changes", &waiting.marks);
-        sink("persist_queue_share", &format_args!("{:.4}", waiting.fullest));
-        for (name, value) in self.status.counters.all() {
-            sink(name, &value);
-        }
-    }
-}
-
-/// What clients ask of the process.
-struct ByCommand {
-    /// `shutdown`: reaches whoever [waits](Node::wait) for the node.
-    stop: UnboundedSender<Request>,
-    log: Option<Verbosity>,
-}
-
-impl Control for ByCommand {
-    fn shutdown(&self) {
-        // Nobody waits any more: the node is stopping already.
-        let _ = self.stop.send(Request::Stop);
-    }
-
-    fn shutdown_graceful(&self) {
-        let _ = self.stop.send(Request::StopGracefully);
-    }
-
-    fn set_verbosity(&self, verbosity: u32) {
-        if let Some(log) = &self.log {
-            log.set(verbosity);
-        }
-    }
-}
-
-/// The thread that ticks the clock, takes out what has expired and lets the epoch move on.
-struct Keeper {
-    /// Dropped to stop it.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keeper {
-    fn start(engine: Arc<Engine>) -> Result<Self, StartError> {
-        let (stop, stopped) = channel();
-        let thread = spawn("volt-keeper", move || keep(&engine.handle(), &stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-fn keep(handle: &Handle, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(KEEPER_STEP) == Err(RecvTimeoutError::Timeout) {
-        let engine = handle.engine();
-        engine.clock().tick();
-        engine.maintain(handle);
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        join(&mut self.thread);
-    }
-}
-
-/// The thread that brings lines to the watchers.
-struct WatchThread {
-    hub: Arc<Hub>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl WatchThread {
-    fn start(hub: Arc<Hub>, distributor: Distributor) -> Result<Self, StartError> {
-        let thread = spawn("volt-watch", move || distributor.run())?;
-        Ok(Self { hub, thread: Some(thread) })
-    }
-}
-
-impl Drop for WatchThread {
-    fn drop(&mut self) {
-        self.hub.stop();
-        join(&mut self.thread);
-    }
-}
-
-fn spawn(name: &str, main: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(main)
-        .map_err(|source| server::StartError::Thread { what: name.to_owned(), source }.into())
-}
-
-fn join(thread: &mut Option<JoinHandle<()>>) {
-    if let Some(thread) = thread.take() {
-        // A thread that panicked has said so; the process ends by its hook, or a test fails by itself.
-        let _ = thread.join();
     }
 }
