@@ -195,6 +195,7 @@ impl Persist {
             }
             Err(OpenError::Unusable { path, cause }) if !options.required => {
                 tracing::error!("persistence: {} cannot be used: {cause}", path.display());
+                go_by_time(engine);
                 status.set_state(State::Degraded);
                 status.loaded();
                 loading.end(Vec::new());
@@ -240,6 +241,12 @@ impl Drop for Persist {
             let _ = thread.join();
         }
     }
+}
+
+/// Has versions begin where no other run's do, when there is no manifest to go by, or none can be written: above what any run
+/// that began earlier has given out, if that was less than 2^24 a second.
+fn go_by_time(engine: &Engine) {
+    engine.resume(engine.clock().unix().unsigned_abs() << 24, 0);
 }
 
 /// Opens what is there and has the engine go on from it.
@@ -397,6 +404,9 @@ impl Task {
         // What is void has to stay so, should this fail.
         writer.changed = void;
         let begun = writer.begin(void).map_err(|error| writer.refused(error));
+        if begun.is_err() {
+            go_by_time(&self.engine);
+        }
         // Nobody listens any more after the first time.
         let _ = ready.send(begun);
         writer.run();

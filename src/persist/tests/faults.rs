@@ -75,10 +75,7 @@ fn a_start_that_fails_costs_nothing() {
     warm.set("key", b"value");
     warm.stop();
     for required in [true, false, true] {
-        let only = Some(Operation::Create);
-        let sick = Sick { now: AtomicBool::new(true), only, panics: false };
-        let disk = Disk::failing(Arc::new(sick));
-        let sick = Options { disk, required, ..options.clone() };
+        let sick = Options { required, ..on_sick_disk(&options, Some(Operation::Create)) };
         if required {
             assert!(matches!(Persist::start(&engine(), sick), Err(StartError::Unwritable { .. })));
         } else {
@@ -89,6 +86,26 @@ fn a_start_that_fails_costs_nothing() {
         }
     }
     assert_eq!(Warm::start(options).value("key").unwrap(), b"value");
+}
+
+#[test]
+fn cas_uniques_are_not_given_out_twice_though_none_can_be_reserved() {
+    let (_folder, options) = folder();
+    let given = [0, 1, 2].map(|second| {
+        let clock = Arc::new(Clock::manual());
+        clock.advance(second);
+        // The last one starts on a disk that is well.
+        let options = if second < 2 { on_sick_disk(&options, None) } else { options.clone() };
+        let warm = Warm::start_at(options, clock, 64 << 20);
+        warm.set("key", b"");
+        warm.get("key").unwrap().3
+    });
+    assert!(given[0] != given[1] && !given[..2].contains(&given[2]), "{given:?}");
+}
+
+fn on_sick_disk(options: &Options, only: Option<Operation>) -> Options {
+    let sick = Sick { now: AtomicBool::new(true), only, panics: false };
+    Options { disk: Disk::failing(Arc::new(sick)), ..options.clone() }
 }
 
 fn engine() -> Arc<Engine> {
