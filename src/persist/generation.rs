@@ -46,6 +46,9 @@ const GROUPS_AHEAD: u64 = 4;
 /// Keys of a group are this far apart.
 const GROUP_KEYS: u64 = 32;
 
+/// Bytes that are kept for the database until the end of a cycle; more go to it at once.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// Time between two looks how far the database is.
 const FEED_LOOK: Duration = Duration::from_millis(1);
 
@@ -136,6 +139,9 @@ impl Generation {
         self.batch.frames.extend(frame);
         self.batch.ends.push(self.batch.frames.len());
         self.batch.position = self.tail.end();
+        if self.batch.frames.len() >= BATCH_BYTES {
+            self.hand_over();
+        }
         Ok(())
     }
 
@@ -145,15 +151,20 @@ impl Generation {
     /// What the system or sled says; the generation is of no use then.
     pub fn tend(&mut self) -> io::Result<()> {
         self.disk.check(Operation::Flush)?;
-        if !self.batch.ends.is_empty() {
-            // If the feeder has ended, it says why below.
-            let _ = self.feed.send(std::mem::take(&mut self.batch));
-        }
+        self.hand_over();
         if let Some(error) = self.fed.failed.get() {
             return Err(io::Error::other(error.clone()));
         }
         self.tail.release(self.fed.flushed.load(Ordering::Acquire));
         Ok(())
+    }
+
+    /// Gives the database what it was not given yet.
+    fn hand_over(&mut self) {
+        if !self.batch.ends.is_empty() {
+            // If the feeder has ended, it says why, to `tend`.
+            let _ = self.feed.send(std::mem::take(&mut self.batch));
+        }
     }
 
     /// Waits until the database has handed everything to the kernel.
