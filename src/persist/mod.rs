@@ -401,8 +401,6 @@ impl Task {
         let (engine, status) = (Arc::clone(&self.engine), Arc::clone(&self.status));
         let loading = Arc::clone(&self.loading);
         let mut writer = Writer::new(engine, status, loading, self.options.clone(), start)?;
-        // What is void has to stay so, should this fail.
-        writer.changed = void;
         let begun = writer.begin(void).map_err(|error| writer.refused(error));
         if begun.is_err() {
             go_by_time(&self.engine);

@@ -82,19 +82,15 @@ impl Found {
     /// Looks at all its bytes. Says on `go_on` how many more those are, now and then; `false` when that says so.
     pub fn scan(&mut self, go_on: &mut dyn FnMut(u64) -> bool) -> bool {
         let mut all = true;
-        for index in 0..self.files.len() {
+        let files = std::mem::take(&mut self.files);
+        for (index, file) in (0..).zip(&files) {
             let mut go_on = |bytes| {
                 all &= go_on(bytes);
                 all
             };
-            match self.files[index].try_clone() {
-                Ok(file) => {
-                    let read_at = |bytes: &mut [u8], from| file.read_at(bytes, from);
-                    self.scan_file(&read_at, index as u32, &mut go_on);
-                }
-                Err(_) => self.unreadable = true,
-            }
+            self.scan_file(&|bytes, from| file.read_at(bytes, from), index, &mut go_on);
         }
+        self.files = files;
         // A frame that sled has moved is there twice.
         self.places.sort_unstable();
         self.places.dedup_by_key(|place| place.sequence);
@@ -162,16 +158,9 @@ impl Found {
     /// Reads a frame again, into `buffer`. `None` if it is not there any more as it was.
     pub fn read<'b>(&self, place: &Place, buffer: &'b mut [u8; FRAME_MAX]) -> Option<Frame<'b>> {
         let file = self.files.get(place.file as usize)?;
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match file.read_at(&mut buffer[filled..], place.offset + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
-            }
-        }
-        Frame::decode(&buffer[..filled], self.name.secret)
+        let (read, failed) = fill(&|bytes, from| file.read_at(bytes, from), place.offset, buffer);
+        Frame::decode(&buffer[..read], self.name.secret)
+            .filter(|_| !failed)
             .filter(|frame| frame.sequence == place.sequence)
     }
 
@@ -195,17 +184,23 @@ type ReadAt<'r> = dyn Fn(&mut [u8], u64) -> io::Result<usize> + 'r;
 fn append(read_at: &ReadAt<'_>, from: u64, buffer: &mut Vec<u8>) -> (usize, bool) {
     let before = buffer.len();
     buffer.resize(before + CHUNK, 0);
-    let mut read = 0;
-    let failed = loop {
-        match read_at(&mut buffer[before + read..], from + read as u64) {
-            Ok(0) => break false,
-            Ok(more) => read += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break true,
-        }
-    };
+    let (read, failed) = fill(read_at, from, &mut buffer[before..]);
     buffer.truncate(before + read);
     (read, failed)
+}
+
+/// Reads what lies at an offset into the bytes, up to the end or to what cannot be read: how much, and whether it was that.
+fn fill(read_at: &ReadAt<'_>, from: u64, bytes: &mut [u8]) -> (usize, bool) {
+    let mut read = 0;
+    while read < bytes.len() {
+        match read_at(&mut bytes[read..], from + read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return (read, true),
+        }
+    }
+    (read, false)
 }
 
 /// [Scans](Found::scan) them all, several at a time; `false` if `go_on` did not want it done.

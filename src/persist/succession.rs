@@ -19,6 +19,8 @@ impl Writer {
         self.forget_prepared();
         let name = self.next_name()?;
         let first = name.first;
+        // What is void has to stay so, should this fail.
+        self.changed |= void;
         if void && !self.loading.is_over() {
             // On disk it will not be any more.
             self.status.need_loading();

@@ -33,10 +33,14 @@ fn loaded(data: &Path) -> (Duration, Vec<Option<String>>) {
     let program = Setup::on(data).start();
     let before = fill(&mut program.connect(), 0..KEYS);
     program.stop();
-    let program = Setup::on(data).start();
-    let us = program.connect().number("persist_recovery_us");
-    program.stop();
-    (Duration::from_micros(us), before)
+    // The shortest of some: one that was held up would have kills come when loading is over.
+    let times = (0..3).map(|_| {
+        let program = Setup::on(data).start();
+        let us = program.connect().number("persist_recovery_us");
+        program.stop();
+        Duration::from_micros(us)
+    });
+    (times.min().unwrap(), before)
 }
 
 /// Some time up to `long`, of the kill with this number.
@@ -74,7 +78,7 @@ fn a_kill_while_clients_wait_for_loading_costs_nothing() {
         program.kill();
     }
     println!("{amid} of {} kills amid loading, which takes {long:?}", kills());
-    assert!(amid * 5 >= kills(), "{amid} kills amid loading are too few to tell");
+    assert!(amid * 2 >= kills(), "{amid} kills amid loading are too few to tell");
     let program = Setup::on(data.path()).start();
     assert!(program.connect().values(0..KEYS) == before);
 }
@@ -116,7 +120,7 @@ fn a_kill_while_clients_are_served_amid_loading_costs_what_it_may() {
         "{changes} changes, {amid} of {} kills amid loading, which takes {long:?}: at most {worst:?} lost beyond starvation",
         kills()
     );
-    assert!(amid * 5 >= kills(), "{amid} kills amid loading are too few to tell");
+    assert!(amid * 2 >= kills(), "{amid} kills amid loading are too few to tell");
     assert!(changes > 20 * kills() as usize, "{changes} changes are too few to tell");
     assert!(worst <= BOUND, "{worst:?} of acknowledged changes were lost");
 }

@@ -13,7 +13,7 @@ const PAGE: usize = 4096;
 
 /// A database waits this long,
 const FEED_PAUSE: Duration = Duration::from_millis(10);
-/// once in so many frames.
+/// once in so many insertions.
 const FEED_PAUSE_EVERY: u64 = 256;
 
 /// What a power cut may lose.
@@ -23,7 +23,7 @@ const BOUND: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Platter {
     kept: Mutex<Kept>,
-    /// Frames that the databases were given.
+    /// Insertions into the databases.
     fed: AtomicU64,
 }
 
@@ -49,8 +49,8 @@ enum Fate {
 impl Faults for Platter {
     fn check(&self, operation: Operation) -> io::Result<()> {
         // The database waits for a busy disk now and then, and what it was given is not in the kernel yet.
-        let frames = self.fed.fetch_add(u64::from(operation == Operation::Feed), Ordering::Relaxed);
-        if operation == Operation::Feed && frames.is_multiple_of(FEED_PAUSE_EVERY) {
+        let fed = self.fed.fetch_add(u64::from(operation == Operation::Feed), Ordering::Relaxed);
+        if operation == Operation::Feed && fed.is_multiple_of(FEED_PAUSE_EVERY) {
             std::thread::sleep(FEED_PAUSE);
         }
         Ok(())
@@ -232,6 +232,14 @@ impl Client {
     }
 }
 
+/// A new directory, on a disk whose power may be cut.
+fn on_platter() -> (TempDir, Options, Arc<Platter>) {
+    let (folder, options) = folder();
+    let platter = Arc::new(Platter::default());
+    let disk = Disk::failing(Arc::clone(&platter) as _);
+    (folder, Options { disk, ..options }, platter)
+}
+
 /// How many cuts: some, or as many as the environment says.
 fn cuts() -> u64 {
     std::env::var("VOLT_PERSIST_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(40)
@@ -239,11 +247,9 @@ fn cuts() -> u64 {
 
 #[test]
 fn a_power_cut_loses_a_second_at_most() {
-    let (_folder, mut options) = folder();
-    let platter = Arc::new(Platter::default());
+    let (_folder, mut options, platter) = on_platter();
     options.fsync_interval = Duration::from_millis(20);
     options.commit_interval = Duration::from_millis(2);
-    options.disk = Disk::failing(Arc::clone(&platter) as _);
     let mut client = Client::new(500);
     let mut random = 17;
     let mut warm = Warm::start(options.clone());
@@ -281,9 +287,7 @@ fn a_power_cut_loses_a_second_at_most() {
 
 #[test]
 fn a_change_is_on_disk_within_a_second_though_no_checkpoint_comes() {
-    let (_folder, mut options) = folder();
-    let platter = Arc::new(Platter::default());
-    options.disk = Disk::failing(Arc::clone(&platter) as _);
+    let (_folder, options, platter) = on_platter();
     let warm = Warm::start(options.clone());
     warm.wait("the checkpoint", |s| s.counters.checkpoints.load(Ordering::Relaxed) > 0);
     for number in 0_u8..5 {
@@ -302,9 +306,7 @@ fn a_change_is_on_disk_within_a_second_though_no_checkpoint_comes() {
 
 #[test]
 fn a_power_cut_brings_nothing_back_that_was_flushed() {
-    let (_folder, mut options) = folder();
-    let platter = Arc::new(Platter::default());
-    options.disk = Disk::failing(Arc::clone(&platter) as _);
+    let (_folder, options, platter) = on_platter();
     let warm = Warm::start(options.clone());
     let (mut random, mut now) = (23, vec![None; 60]);
     for _ in 0..10 {
