@@ -35,7 +35,7 @@
 //! `server`; the crates about metrics only in `http::metrics::page`;
 //! crossbeam-epoch only in `engine::reclaim`; the allocator only in `engine::memory`, and in `main`, which makes it
 //! the process's; the config crate only in `config`, tracing-subscriber in `config::logging`; libc only in
-//! `server`, `command::admin::rusage` and `engine::table::buckets`; sled only in `persist::generation`; log lines are written by `persist` and on
+//! `server`, `command::admin::rusage`, `engine::table::buckets` and `engine::arena::system`; sled only in `persist::generation`; log lines are written by `persist` and on
 //! floors 3 to 5. `protocol`, `engine` and
 //! `command` are synchronous: they do no I/O and can be tested without a runtime.
 //!
@@ -66,10 +66,11 @@
 //!   access time, its policy bits and two flags; every other change publishes a new item in its place.
 //! * A pinned epoch (`Session`) covers a bounded batch and never lives across an await: it is not `Send`, and
 //!   the conversation lets go of it before it returns.
-//! * Memory is accounted where it is allocated: items by the allocator's real size, the table, drafts, held
+//! * Memory is accounted where it is allocated: items by the size of their slot (`engine::arena`), the table, drafts, held
 //!   values, connection buffers, and retired items until their epoch has passed. The sum stays within the limit
 //!   by eviction; while a thread that has lost the processor keeps much garbage from being freed, the others
-//!   stand back for some milliseconds before a batch.
+//!   stand back for some milliseconds before a batch. Free slots beside items are a twenty-fourth of the limit and a MiB
+//!   at most: items move together to free whole spans (`engine::compact`), and what is more costs items their place.
 //! * A client that does not read costs at most one output buffer and one held value: no request is parsed
 //!   while output waits beyond its high-water mark.
 //! * `cas` uniques are 64 bits and grow strictly, whoever writes.

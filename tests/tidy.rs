@@ -31,8 +31,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("serde", &["config/", "units.rs"]),
     ("tracing_subscriber", &["config/logging.rs"]),
     ("tracing", &["main.rs", "node/", "server/", "http/", "config/", "persist/"]),
-    ("libc", &["server/", "command/admin/rusage.rs", "engine/table/buckets.rs"]),
-    ("loom", &["sync.rs", "engine/table/"]),
+    (
+        "libc",
+        &[
+            "server/",
+            "command/admin/rusage.rs",
+            "engine/table/buckets.rs",
+            "engine/arena/system.rs",
+        ],
+    ),
+    ("loom", &["sync.rs", "engine/table/", "engine/arena/"]),
 ];
 
 /// Where unsafe code may be.

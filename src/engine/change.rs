@@ -250,7 +250,7 @@ impl<'h> Session<'h> {
 impl Draft {
     /// Freezes the item that this draft is to take the place of, and carries its deadline and marks over. Nothing may fail between
     /// this and publishing: a frozen copy is one that is about to go.
-    fn take_over(&mut self, old: View<'_>) -> Frozen {
+    pub(super) fn take_over(&mut self, old: View<'_>) -> Frozen {
         let last = self.succeed(old);
         for (set, mark) in [
             (old.stale(), Mark::Stale),

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "owns an unpublished item and fills its value")]
 
 use super::item::{Mark, Node, View};
-use super::memory::{self, Account};
+use super::memory::Account;
 use crate::clock::RelTime;
 use crate::sync::Ordering;
 use bytes::BufMut;
@@ -41,7 +41,7 @@ impl Draft {
     /// Takes ownership of a fresh item that has been charged to `account`'s items.
     ///
     /// # Safety
-    /// `node` came from `memory::allocate` and is owned by the caller.
+    /// `node` came from a purse of the account's and is owned by the caller.
     pub(super) unsafe fn new(node: Node, hash: u64, account: &'static Account) -> Self {
         Self { node, hash, filled: 0, account, explicit_cas: None, waiting: 0 }
     }
@@ -67,7 +67,7 @@ impl Draft {
     /// Notes that the value is to come from a client that may take its time.
     pub(super) fn wait(&mut self) {
         // SAFETY: the draft owns the item.
-        self.waiting = unsafe { memory::charged(self.node) };
+        self.waiting = unsafe { self.account.charged(self.node) };
         self.account.wait(self.waiting.cast_signed());
     }
 
@@ -203,8 +203,8 @@ impl Drop for Draft {
     fn drop(&mut self) {
         self.stop_waiting();
         // SAFETY: the draft owns the item.
-        self.account.refund(unsafe { memory::charged(self.node) });
+        self.account.refund(unsafe { self.account.charged(self.node) });
         // SAFETY: it was never published, so this is its only owner.
-        unsafe { memory::free(self.node) };
+        unsafe { self.account.free(self.node) };
     }
 }

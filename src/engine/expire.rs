@@ -67,6 +67,7 @@ impl Engine {
     /// what is dead, evicts down to a lowered limit, and lets the epoch move on.
     pub fn maintain(&self, handle: &Handle) {
         self.advance_round(handle);
+        self.compact(handle);
         self.fit_policy();
         self.shrink(handle);
         handle.settle();

@@ -1,7 +1,8 @@
 //! Memory: where items come from, and the account of every byte that the limit covers.
 //!
-//! Items are allocated from jemalloc directly (or, without that feature, from the system's malloc), so the
-//! sizes accounted are the allocator's real ones whatever global allocator an embedding program has.
+//! Items that are not large come from an [`Arena`] of the engine's; large ones, and all of them where the limit is small, from
+//! jemalloc directly. So the sizes accounted are real ones whatever global allocator an embedding program has.
+//! Without the feature `jemalloc` all items come from the system's malloc, where sanitizers can watch them.
 //!
 //! The account is one set of shared sums. Workers post to them in grains ([`Purse`]), so an allocation seldom
 //! touches a shared line; the sums are off by at most one grain a worker, and a grain is at most a thousandth of
@@ -9,9 +10,11 @@
 //! lives as long as the process: see [`Account::leak`].
 #![expect(unsafe_code, reason = "calls the allocator, which hands out raw memory")]
 
+use super::arena::{Arena, Local};
 use super::item::{Birth, Node, Shape};
 use crate::sync::{AtomicUsize, Ordering};
 use std::cell::Cell;
+use std::ptr::NonNull;
 
 /// Alignment of every item.
 const ALIGN: usize = 8;
@@ -22,10 +25,16 @@ const TICKS_POWER: u32 = 13;
 /// The resident set is looked at each time this share of the limit has been freed.
 const TRIM_SHARE: usize = 32;
 
+/// With a smaller limit items come from malloc: a span or two of each size would be too large a share.
+const ARENA_LIMIT_MIN: usize = 32 << 20;
+
 /// The bytes of one engine, by kind. All in bytes, all Relaxed: they are sums, nothing is published through them.
-#[derive(Debug)]
 pub struct Account {
     limit: AtomicUsize,
+    /// Where items come from that are not large.
+    arena: Option<&'static Arena>,
+    /// Beside an arena: items and garbage that did not come from it, by the allocator's real size.
+    large: AtomicUsize,
     /// Items in the table and drafts, by the allocator's real size, but for the purses' contents. May wrap below
     /// zero for a moment while purses hold the difference.
     items: AtomicUsize,
@@ -71,6 +80,8 @@ impl Account {
     pub fn leak(limit: usize) -> &'static Self {
         Box::leak(Box::new(Self {
             limit: AtomicUsize::new(limit),
+            arena: arena_for(limit),
+            large: AtomicUsize::new(0),
             items: AtomicUsize::new(0),
             garbage: AtomicUsize::new(0),
             buffers: AtomicUsize::new(0),
@@ -134,6 +145,82 @@ impl Account {
         self.table.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes of spans in which no item and no garbage lies.
+    pub fn waste(&self) -> usize {
+        if self.arena.is_none() {
+            return 0;
+        }
+        let taken = self.spans() + floor(self.large.load(Ordering::Relaxed));
+        let held = floor(self.items.load(Ordering::Relaxed)) + self.garbage();
+        taken.saturating_sub(held)
+    }
+
+    /// Where items come from that are not large.
+    #[inline]
+    pub fn arena(&self) -> Option<&'static Arena> {
+        self.arena
+    }
+
+    fn spans(&self) -> usize {
+        self.arena.map_or(0, Arena::used)
+    }
+
+    /// Nobody is to allocate from now on; free memory goes back to the system.
+    pub fn close(&self) {
+        self.arena.inspect(|arena| arena.close());
+    }
+
+    /// The real size of a request for `len` bytes.
+    #[inline]
+    pub fn real_size(&self, len: usize) -> usize {
+        let size = if self.arena.is_some() { Arena::size(len) } else { None };
+        size.unwrap_or_else(|| backend::real_size(len))
+    }
+
+    /// Bytes an item is charged for.
+    ///
+    /// # Safety
+    /// The item is this account's, and alive, or retired and not yet freed.
+    #[inline]
+    pub unsafe fn charged(&self, node: Node) -> usize {
+        // SAFETY: by contract.
+        self.real_size(unsafe { node.block() }.1)
+    }
+
+    fn allocate_large(&self, len: usize) -> Option<NonNull<u8>> {
+        let block = backend::allocate(len)?;
+        if self.arena.is_some() {
+            self.large.fetch_add(self.real_size(len), Ordering::Relaxed);
+        }
+        Some(block)
+    }
+
+    /// Frees an item's block.
+    ///
+    /// # Safety
+    /// The item came from a purse of this account, nobody refers to it any more, and it is freed once.
+    pub unsafe fn free(&self, node: Node) {
+        // SAFETY: by contract.
+        let (block, len) = unsafe { node.block() };
+        if let Some(arena) = self.arena {
+            // SAFETY: by contract, and block() is what was allocated.
+            if unsafe { arena.free(block, len) } {
+                return;
+            }
+            self.large.fetch_sub(self.real_size(len), Ordering::Relaxed);
+        }
+        // SAFETY: as above, and it is not the arena's.
+        unsafe { backend::free(block, len) };
+    }
+
+    /// Unlinked items of so many bytes are held for replies: buffers of connections from now on. Negative: they are so no more.
+    pub fn hold(&self, bytes: isize) {
+        self.charge_buffers(bytes);
+        if self.arena.is_some() {
+            self.large.fetch_sub(bytes.cast_unsigned(), Ordering::Relaxed);
+        }
+    }
+
     fn post(&self, delta: isize, inflow: usize) -> usize {
         self.items.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
         self.inflow.fetch_add(inflow, Ordering::Relaxed).wrapping_add(inflow)
@@ -153,7 +240,7 @@ impl Account {
         let share = (self.limit() / TRIM_SHARE).max(1);
         let before = self.freed.fetch_add(bytes, Ordering::Relaxed);
         if before / share != before.wrapping_add(bytes) / share
-            && backend::resident().is_some_and(|resident| resident > self.limit())
+            && backend::resident().is_some_and(|resident| resident + self.spans() > self.limit())
         {
             backend::purge();
         }
@@ -163,6 +250,17 @@ impl Account {
     pub fn refund(&self, bytes: usize) {
         self.items.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+#[cfg(all(feature = "jemalloc", not(volt_loom)))]
+fn arena_for(limit: usize) -> Option<&'static Arena> {
+    if limit < ARENA_LIMIT_MIN { None } else { Arena::leak(limit) }
+}
+
+/// The system's malloc is for those that watch it.
+#[cfg(not(all(feature = "jemalloc", not(volt_loom))))]
+fn arena_for(_limit: usize) -> Option<&'static Arena> {
+    None
 }
 
 fn tick_shift(limit: usize) -> u32 {
@@ -180,10 +278,10 @@ fn floor(sum: usize) -> usize {
     if sum > isize::MAX as usize { 0 } else { sum }
 }
 
-/// A worker's unposted differences.
-#[derive(Debug)]
+/// A worker's unposted differences, and what it has for the next items.
 pub struct Purse {
     account: &'static Account,
+    slots: Option<Local>,
     delta: Cell<isize>,
     inflow: Cell<usize>,
     /// All inflow as far as this worker knows.
@@ -193,7 +291,39 @@ pub struct Purse {
 impl Purse {
     /// An empty purse.
     pub fn new(account: &'static Account) -> Self {
-        Self { account, delta: Cell::new(0), inflow: Cell::new(0), clock: Cell::new(0) }
+        Self {
+            account,
+            slots: account.arena.map(Local::new),
+            delta: Cell::new(0),
+            inflow: Cell::new(0),
+            clock: Cell::new(0),
+        }
+    }
+
+    /// Allocates and lays out an item; its value's bytes are not initialised yet.
+    ///
+    /// Returns `None` when the system has no memory.
+    #[inline]
+    pub fn allocate(&self, shape: &Shape, birth: Birth, key: &[u8]) -> Option<Node> {
+        let len = shape.total();
+        let slot = self.slots.as_ref().and_then(|slots| slots.allocate(len));
+        let block = slot.or_else(|| self.account.allocate_large(len))?;
+        // SAFETY: the block has total bytes, is aligned to 8 and ours.
+        Some(unsafe { Node::write(block, shape, birth, key) })
+    }
+
+    /// The same for a copy of an item that lies in a span which is being emptied. The policies' clock does not go on.
+    pub fn allocate_elsewhere(&self, shape: &Shape, birth: Birth, key: &[u8]) -> Option<Node> {
+        let block = self.slots.as_ref()?.allocate_elsewhere(shape.total())?;
+        self.add(self.account.real_size(shape.total()).cast_signed());
+        // SAFETY: the block has total bytes, is aligned to 8 and ours.
+        Some(unsafe { Node::write(block, shape, birth, key) })
+    }
+
+    /// Gives back what it has for the next items; for a thread that goes idle.
+    pub fn rest(&self) {
+        self.post();
+        self.slots.as_ref().inspect(|slots| slots.give_back());
     }
 
     /// Counts `bytes` that are allocated for an item.
@@ -267,34 +397,19 @@ pub fn trim() {
     backend::trim();
 }
 
-/// The allocator's real size of a request for `len` bytes.
-#[inline]
-pub fn real_size(len: usize) -> usize {
-    backend::real_size(len)
-}
-
-/// Allocates and lays out an item; its value's bytes are not initialised yet.
-///
-/// Returns `None` when the system has no memory.
+/// Allocates and lays out an item that is nobody's account's.
+#[cfg(test)]
 pub fn allocate(shape: &Shape, birth: Birth, key: &[u8]) -> Option<Node> {
     let block = backend::allocate(shape.total())?;
     // SAFETY: the block has total bytes, is aligned to 8 and ours.
     Some(unsafe { Node::write(block, shape, birth, key) })
 }
 
-/// Bytes an item is charged for.
+/// Frees the block of one that came from [`allocate`].
 ///
 /// # Safety
-/// The item is alive, or retired and not yet freed.
-pub unsafe fn charged(node: Node) -> usize {
-    // SAFETY: by contract.
-    real_size(unsafe { node.block() }.1)
-}
-
-/// Frees an item's block.
-///
-/// # Safety
-/// The item came from [`allocate`], nobody refers to it any more, and it is freed once.
+/// It did, nobody refers to it any more, and it is freed once.
+#[cfg(test)]
 pub unsafe fn free(node: Node) {
     // SAFETY: by contract.
     let (block, len) = unsafe { node.block() };
@@ -486,13 +601,14 @@ mod tests {
             let block = backend::allocate(len).expect("memory");
             // SAFETY: block is a live block of jemalloc's.
             let usable = unsafe { tikv_jemalloc_sys::malloc_usable_size(block.as_ptr().cast()) };
-            assert_eq!(usable, real_size(len), "{len}");
+            assert_eq!(usable, backend::real_size(len), "{len}");
             // SAFETY: freed once.
             unsafe { backend::free(block, len) };
         }
         for len in 1..20_000 {
             // SAFETY: pure arithmetic on the size classes.
-            assert_eq!(real_size(len), unsafe { tikv_jemalloc_sys::nallocx(len, 0) }, "{len}");
+            let size = unsafe { tikv_jemalloc_sys::nallocx(len, 0) };
+            assert_eq!(backend::real_size(len), size, "{len}");
         }
     }
 

@@ -8,16 +8,20 @@
 //! |---|---|
 //! | `item` | the bytes of an item |
 //! | `memory` | where they come from, and the account of them |
+//! | `arena` | spans of slots for those that are not large |
 //! | `reclaim` | when they may be freed |
 //! | `table` | the lock-free hash table |
+//! | `compact` | moves items out of sparse spans |
 //! | `evict` | which item to give up |
 //! | `expire` | what has passed its time, flush, and the keeper's round |
 //! | `marks`, `restore`, `departures` | what has changed, for a copy on disk, and the way back from there |
 //! | `session`, `draft`, `store`, `change`, `room` | the verbs |
 //! | `cache` | the face for Rust programs |
 
+mod arena;
 mod cache;
 mod change;
+mod compact;
 mod departures;
 mod draft;
 pub mod evict;
@@ -273,6 +277,7 @@ impl Engine {
             bag: Bag::new(self.account),
             hand: Hand::new(entropy() as usize),
             unposted: Cell::new(0),
+            owed: Cell::new(0),
             member: self.epochs.join(),
             engine: Arc::clone(self),
         }
@@ -364,7 +369,8 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // Nobody has a handle any more, so nobody can reach an item of this engine.
-        reclaim::free_all(std::mem::replace(&mut self.table, Table::new(1, 0)));
+        reclaim::free_all(std::mem::replace(&mut self.table, Table::new(1, 0)), self.account);
+        self.account.close();
     }
 }
 
@@ -376,6 +382,8 @@ pub struct Handle {
     hand: Hand,
     /// Items linked minus items unlinked since the last post.
     unposted: Cell<isize>,
+    /// Bytes that were stored since it last took part in compaction, while there was any to do.
+    owed: Cell<usize>,
     marker: Marker,
     departures: RefCell<Option<Arc<Departures>>>,
     member: Member,
@@ -422,7 +430,7 @@ impl Handle {
     pub fn settle(&self) {
         // Nobody borrows it between two sessions.
         self.departures.borrow_mut().take_if(|departures| departures.is_over());
-        self.purse.post();
+        self.purse.rest();
         self.post_items();
         self.bag.seal(&self.member.pin());
         self.member.collect();

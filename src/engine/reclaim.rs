@@ -9,7 +9,7 @@
 #![expect(unsafe_code, reason = "frees items once no reader can see them")]
 
 use super::item::Node;
-use super::memory::{self, Account, Purse};
+use super::memory::{Account, Purse};
 use super::table::Table;
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 use std::cell::{Cell, RefCell};
@@ -94,7 +94,7 @@ impl Bag {
     /// `node` is unreachable for whoever pins from now on, and is retired once.
     pub unsafe fn retire(&self, node: Node, pin: &Pin, purse: &Purse) {
         // SAFETY: the item stays allocated until this bag is freed.
-        let bytes = unsafe { memory::charged(node) };
+        let bytes = unsafe { self.account.charged(node) };
         purse.earn(bytes);
         let mut nodes = self.nodes.borrow_mut();
         nodes.push(node);
@@ -118,11 +118,11 @@ impl Bag {
             let mut held = 0;
             for node in nodes {
                 // SAFETY: two epochs have passed since the node was unlinked: no pin can see it any more.
-                let (bytes, last) = unsafe { release(node) };
+                let (bytes, last) = unsafe { release(node, account) };
                 held += if last { 0 } else { bytes };
             }
             // What is still held for a reply is that connection's buffer now.
-            account.charge_buffers(held.cast_signed());
+            account.hold(held.cast_signed());
             account.reclaim(bytes);
         };
         // SAFETY: the call owns all it touches; the account is 'static; items may be freed from any thread.
@@ -142,22 +142,22 @@ impl Bag {
 /// # Safety
 /// The caller owns the hold that it releases (the table's own, once the item is unlinked and its epoch has
 /// passed, or one taken by `Node::try_hold`).
-pub unsafe fn release(node: Node) -> (usize, bool) {
+pub unsafe fn release(node: Node, account: &Account) -> (usize, bool) {
     // SAFETY: the hold keeps the item alive up to here.
-    let bytes = unsafe { memory::charged(node) };
+    let bytes = unsafe { account.charged(node) };
     // SAFETY: by contract.
     let last = unsafe { node.release() };
     if last {
         // SAFETY: that was the last hold.
-        unsafe { memory::free(node) };
+        unsafe { account.free(node) };
     }
     (bytes, last)
 }
 
 /// Frees a table with all that is in it.
-pub fn free_all(mut table: Table) {
+pub fn free_all(mut table: Table, account: &Account) {
     table.drain(|node| {
         // SAFETY: the table is ours alone, so nobody can reach its items any more, and each is in it once.
-        unsafe { release(node) };
+        unsafe { release(node, account) };
     });
 }

@@ -13,7 +13,7 @@ use super::evict::Policy;
 use super::item::Mark;
 use super::session::{ItemRef, Key, Session};
 use super::store::shape_of;
-use super::{Engine, Handle, Vitality, memory};
+use super::{Engine, Handle, Vitality};
 use crate::clock::RelTime;
 use crate::sync::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -224,7 +224,7 @@ impl<'h> Session<'h> {
         if shape.nominal() > self.engine().options.item_size_max {
             return Err(Refusal::TooLarge);
         }
-        if !self.fits(memory::real_size(shape.total()), 0) {
+        if !self.fits(self.engine().account.real_size(shape.total()), 0) {
             return Err(Refusal::OutOfMemory);
         }
         let mut draft = self.allocate(key, &shape, due)?;

@@ -23,6 +23,16 @@ const SURPLUS_SHARE: usize = 8192;
 impl Session<'_> {
     /// Evicts until `size` more bytes fit the limit. `false` if they do not and nothing (more) may be evicted.
     pub(super) fn make_room(&self, size: usize) -> bool {
+        let excess = self.excess(size);
+        if self.fits(size, 0) && excess == 0 {
+            return true;
+        }
+        self.compact_for(size);
+        if excess > 0 && self.engine().options.evictions {
+            // What goes for that makes spans sparse and leaves room for what is moved; it is no more than what comes, however much
+            // the excess: evicting alone takes no memory from a span before its last item has gone.
+            self.evict_some(size.min(excess), 0);
+        }
         if self.fits(size, 0) {
             return true;
         }
@@ -60,14 +70,23 @@ impl Session<'_> {
         self.shortage(size, garbage) == 0
     }
 
+    /// Bytes beyond the limit on all memory, free slots included, once `size` more are stored.
+    fn excess(&self, size: usize) -> usize {
+        let sum = self.sum(size, 0) + self.engine().account.waste();
+        sum.saturating_sub(self.engine().limit_with_waste())
+    }
+
     /// Bytes that have to go so that `size` more fit.
     pub(super) fn shortage(&self, size: usize, garbage: usize) -> usize {
+        self.sum(size, garbage).saturating_sub(self.engine().account.limit())
+    }
+
+    /// What counts for the limit, with `size` more bytes and this much garbage.
+    fn sum(&self, size: usize, garbage: usize) -> usize {
         let account = self.engine().account;
         let sums = account.sums();
         let items = self.handle().purse.items();
-        let limit = account.limit();
-        let reserve = (limit / RESERVE_SHARE).min(RESERVE_MAX_BYTES);
-        let sum = items + sums.table + sums.policy + (sums.buffers + garbage).max(reserve) + size;
-        sum.saturating_sub(limit)
+        let reserve = (account.limit() / RESERVE_SHARE).min(RESERVE_MAX_BYTES);
+        items + sums.table + sums.policy + (sums.buffers + garbage).max(reserve) + size
     }
 }

@@ -125,7 +125,7 @@ impl<'s> ItemRef<'s> {
     /// Bytes that the item is charged for: the allocator's real size.
     pub fn size(&self) -> usize {
         // SAFETY: the session keeps the item alive.
-        unsafe { memory::charged(self.view.node()) }
+        unsafe { self.session.engine().account.charged(self.view.node()) }
     }
 
     /// Changes the deadline and nothing else (meta T): no access is counted. `false` if this copy of the item was about to be
@@ -183,10 +183,10 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         // SAFETY: this hold is ours and released once.
-        let (bytes, last) = unsafe { reclaim::release(self.node) };
+        let (bytes, last) = unsafe { reclaim::release(self.node, self.engine) };
         if last {
             // The item was unlinked long ago and has counted as a buffer since.
-            self.engine.charge_buffers(-bytes.cast_signed());
+            self.engine.hold(-bytes.cast_signed());
         }
     }
 }
@@ -216,7 +216,7 @@ pub struct Session<'h> {
 unsafe impl Graveyard for Session<'_> {
     unsafe fn retire(&self, node: Node) {
         // SAFETY: retired items are freed later than this.
-        let bytes = unsafe { memory::charged(node) };
+        let bytes = unsafe { self.engine().account.charged(node) };
         self.handle.counters.items_unlinked.bump();
         self.handle.counters.bytes_unlinked.add(bytes as u64);
         self.handle.count_items(-1);

@@ -4,12 +4,12 @@
 //! compare-and-swap; if the spot has changed meanwhile, begin again. The swap is where the operation takes
 //! effect.
 
+use super::Vitality;
 use super::draft::{Draft, Refusal};
 use super::item::{Birth, Shape, View};
 use super::marks::Change;
 use super::session::{ItemRef, Key, Session};
 use super::table::Spot;
-use super::{Vitality, memory};
 use crate::clock::RelTime;
 use crate::engine::evict::{Policy, Standing};
 use crate::sync::Ordering;
@@ -149,7 +149,7 @@ impl<'h> Session<'h> {
         if shape.nominal() > self.engine().options.item_size_max {
             return Err(Refusal::TooLarge);
         }
-        if !self.make_room(memory::real_size(shape.total())) {
+        if !self.make_room(self.engine().account.real_size(shape.total())) {
             return Err(Refusal::OutOfMemory);
         }
         self.allocate(key, &shape, 0)
@@ -180,8 +180,9 @@ impl<'h> Session<'h> {
             policy: engine.policy.born(key.hash, self.tick()),
             no_cas: !engine.options.use_cas,
         };
-        let node = memory::allocate(shape, birth, key.bytes).ok_or(Refusal::OutOfMemory)?;
-        self.handle().purse.spend(memory::real_size(shape.total()));
+        let purse = &self.handle().purse;
+        let node = purse.allocate(shape, birth, key.bytes).ok_or(Refusal::OutOfMemory)?;
+        purse.spend(engine.account.real_size(shape.total()));
         // SAFETY: just allocated, and charged.
         #[expect(unsafe_code, reason = "takes ownership of a fresh item")]
         Ok(unsafe { Draft::new(node, key.hash, engine.account) })
