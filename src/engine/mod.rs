@@ -368,9 +368,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        self.account.close();
         // Nobody has a handle any more, so nobody can reach an item of this engine.
         reclaim::free_all(std::mem::replace(&mut self.table, Table::new(1, 0)), self.account);
-        self.account.close();
     }
 }
 
@@ -430,10 +430,10 @@ impl Handle {
     pub fn settle(&self) {
         // Nobody borrows it between two sessions.
         self.departures.borrow_mut().take_if(|departures| departures.is_over());
-        self.purse.rest();
         self.post_items();
         self.bag.seal(&self.member.pin());
         self.member.collect();
+        self.purse.rest();
     }
 
     /// Posts the items that came or went, and lets the table grow: whoever posts, and however few, for a handle that

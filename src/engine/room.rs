@@ -27,6 +27,10 @@ impl Session<'_> {
         if self.fits(size, 0) && excess == 0 {
             return true;
         }
+        let limit = self.engine().account.limit();
+        if size > limit {
+            return false;
+        }
         self.compact_for(size);
         if excess > 0 && self.engine().options.evictions {
             // What goes for that makes spans sparse and leaves room for what is moved; it is no more than what comes, however much
@@ -39,10 +43,6 @@ impl Session<'_> {
         self.pin().nudge();
         self.counters().direct_reclaims.bump();
         let garbage = self.engine().account.garbage();
-        let limit = self.engine().account.limit();
-        if size > limit {
-            return false;
-        }
         let mut empty_handed = 0;
         for _ in 0..SAMPLES_MAX {
             let shortage = self.shortage(size, garbage.min(limit / GARBAGE_SHARE));

@@ -50,8 +50,10 @@ const WARM_SHARE: usize = 64;
 /// but no more than these.
 const WARM_MAX: usize = (4 << 20) / SPAN_BYTES;
 
-/// Bytes that a span in use takes.
+/// Bytes that a span in use takes,
 const SPAN_COST: usize = SPAN_BYTES + size_of::<Span>();
+/// and the share of them that is no slot: what is known of the span, and what is left over behind its last slot.
+const EDGES_SHARE: usize = 80;
 
 /// Memory for the items of one engine. It stays for as long as the process lives, as the account does.
 pub struct Arena {
@@ -86,8 +88,8 @@ impl Arena {
     pub fn leak(limit: usize) -> Option<&'static Self> {
         let blocks = (limit.checked_mul(RESERVE_TIMES)? / SPAN_BYTES).div_ceil(BLOCK_SPANS);
         let count = blocks * BLOCK_SPANS;
-        let words = Shelf::words(count);
-        let mut rest = system::table(words * (COUNT + 2))?;
+        let base = system::reserve(count << SPAN_POWER)?;
+        let mut rest = system::table(Shelf::words(count) * (COUNT + 2))?;
         let mut shelf = || {
             let (shelf, others) = Shelf::new(count, rest);
             rest = others;
@@ -98,7 +100,7 @@ impl Arena {
             warm: shelf(),
             cold: shelf(),
             spans: system::table(count)?,
-            base: system::reserve(count << SPAN_POWER)?,
+            base,
             warm_count: AtomicUsize::new(0),
             warm_max: AtomicUsize::new((limit / WARM_SHARE / SPAN_BYTES).min(WARM_MAX)),
             blocks: AtomicUsize::new(0),
@@ -120,6 +122,16 @@ impl Arena {
     #[inline]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed) * SPAN_COST
+    }
+
+    /// What of that is no slot, at most.
+    pub fn edges(&self) -> usize {
+        self.used() / EDGES_SHARE
+    }
+
+    /// Spans that were made memory so far.
+    fn made(&self) -> usize {
+        (self.blocks.load(Ordering::Relaxed) * BLOCK_SPANS).min(self.spans.len())
     }
 
     /// Whether threads are to do without spares until it is said otherwise.
@@ -284,8 +296,10 @@ impl Arena {
         self.cold.insert(index);
     }
 
-    /// From now on no free span keeps its pages: nobody is to allocate any more.
+    /// From now on no free span keeps its pages, and no thread a slot that it frees: nobody is to allocate any more.
     pub fn close(&self) {
+        self.set_frugal(true);
+        spares::give_back();
         self.warm_max.store(0, Ordering::Relaxed);
         while self.warm_count.load(Ordering::Relaxed) > 0 && self.warm.find(true).is_some() {
             self.cool();
@@ -313,6 +327,9 @@ impl Arena {
         let at = unsafe { self.base.add(first << SPAN_POWER) };
         // SAFETY: as above, whole blocks are.
         if !unsafe { system::commit(at, BLOCK_SPANS << SPAN_POWER) } {
+            // It may be tried again, unless somebody has gone on behind it.
+            let (block, relaxed) = (first / BLOCK_SPANS, Ordering::Relaxed);
+            let _ = self.blocks.compare_exchange(block + 1, block, relaxed, relaxed);
             return None;
         }
         (first + 1..first + BLOCK_SPANS).for_each(|index| self.cold.insert(index));

@@ -6,8 +6,8 @@
 //! items that lie in sealed spans; with its last item a span comes free as any other does. What a round leaves behind
 //! (a draft whose value is slow to come, say) stays sealed for the next one and is then given up.
 
+use super::Arena;
 use super::class::{COUNT, Class};
-use super::{Arena, BLOCK_SPANS};
 use crate::sync::{AtomicUsize, Ordering};
 use std::ops::Range;
 
@@ -28,6 +28,9 @@ const MARGIN: usize = 8;
 /// Larger arenas are not looked over by who stores: that is left to the keeper.
 const SMALL_SPANS: usize = 16 * 1024;
 
+/// After a look over so many spans that was in vain the keeper leaves out a turn.
+const SPANS_A_LOOK: usize = 4096;
+
 const IDLE: usize = 0;
 const SEALING: usize = 1;
 const MOVING: usize = 2;
@@ -40,6 +43,8 @@ pub struct Round {
     next: AtomicUsize,
     /// Spans that had been opened when a round was begun or found not to be worth it.
     opened: AtomicUsize,
+    /// Calls of the keeper's that are let pass before it looks over all spans again.
+    rest: AtomicUsize,
 }
 
 #[cfg(test)]
@@ -91,8 +96,16 @@ impl Arena {
         let opened = self.opened.load(Ordering::Relaxed);
         let since = opened.wrapping_sub(self.round.opened.load(Ordering::Relaxed));
         let used = self.used.load(Ordering::Relaxed);
-        if used <= SMALL_SPANS && since >= GAIN_MIN.max(used / GAIN_SHARE) {
+        if self.made() <= SMALL_SPANS && since >= GAIN_MIN.max(used / GAIN_SHARE) {
             self.seal();
+        }
+    }
+
+    /// Begins a round, for the keeper: the less often in vain the more there is to look at.
+    pub fn seal_in_turn(&self) {
+        match self.round.rest.load(Ordering::Relaxed) {
+            0 => self.seal(),
+            rest => self.round.rest.store(rest - 1, Ordering::Relaxed),
         }
     }
 
@@ -103,7 +116,7 @@ impl Arena {
             return;
         }
         self.round.opened.store(self.opened.load(Ordering::Relaxed), Ordering::Relaxed);
-        let count = (self.blocks.load(Ordering::Relaxed) * BLOCK_SPANS).min(self.spans.len());
+        let count = self.made();
         let mut grades = vec![[Grade::default(); GRADES]; COUNT];
         let left = self.grade(count, &mut grades);
         let mut gain = left;
@@ -115,6 +128,8 @@ impl Arena {
             self.seal_chosen(count, &mut grades);
             self.round.next.store(0, Ordering::Relaxed);
         }
+        let rest = if worth { 0 } else { count / SPANS_A_LOOK };
+        self.round.rest.store(rest, Ordering::Relaxed);
         // Release: see `moving`.
         self.round.phase.store(if worth { MOVING } else { IDLE }, Ordering::Release);
     }
@@ -146,7 +161,8 @@ impl Arena {
     fn standing(&self, index: usize) -> Option<(Class, usize, usize)> {
         let span = &self.spans[index];
         let class = span.class()?;
-        let free = span.free_slots(class);
+        // It may be of another class by now, with more slots.
+        let free = span.free_slots(class).min(class.slots());
         (free > 0).then(|| (class, free, (free * GRADES / (class.slots() + 1)).min(GRADES - 1)))
     }
 

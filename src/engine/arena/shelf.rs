@@ -128,11 +128,11 @@ impl Shelf {
 
 #[cfg(all(test, not(volt_loom)))]
 mod tests {
+    use super::super::system::table;
     use super::*;
 
     fn shelf(len: usize) -> Shelf {
-        let words: Vec<_> = (0..Shelf::words(len)).map(|_| AtomicU64::new(0)).collect();
-        Shelf::new(len, Vec::leak(words)).0
+        Shelf::new(len, table(Shelf::words(len)).expect("memory")).0
     }
 
     #[test]

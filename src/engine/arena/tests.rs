@@ -264,3 +264,11 @@ fn what_a_thread_has_freed_it_gets_back_first_up_to_a_bound_and_not_amid_a_round
         });
     });
 }
+
+#[test]
+fn what_is_no_slot_of_a_span_is_a_small_share() {
+    for class in (0..).map_while(super::Class::numbered) {
+        let edges = SPAN_COST - class.slots() * class.size();
+        assert!(edges <= SPAN_COST / super::EDGES_SHARE, "{class:?}: {edges}");
+    }
+}

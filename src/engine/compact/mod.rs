@@ -44,7 +44,7 @@ impl Engine {
     pub(super) fn compact(&self, handle: &Handle) {
         let Some(arena) = self.account.arena() else { return };
         if !arena.moving() && self.is_sparse(arena) {
-            arena.seal();
+            arena.seal_in_turn();
         }
         let mut moves = 0;
         for _ in 0..CALL_STRIDES {
@@ -56,7 +56,7 @@ impl Engine {
 
     /// Whether so much is free in spans that it is time for a round.
     fn is_sparse(&self, arena: &Arena) -> bool {
-        let most = self.account.limit() / BEGIN_SHARE + BEGIN_MORE_BYTES;
+        let most = self.account.limit() / BEGIN_SHARE + BEGIN_MORE_BYTES + arena.edges();
         let sparse = self.account.waste() > most;
         arena.set_frugal(sparse);
         sparse

@@ -211,3 +211,22 @@ fn what_happens_to_an_item_amid_its_move_stands() {
     settle(&engine, &handle);
     assert_eq!(engine.stats().items, 10_001);
 }
+
+#[test]
+fn an_engine_that_is_gone_leaves_no_span_in_use() {
+    let engine = engine();
+    let arena = engine.account.arena().expect("a large limit");
+    let handle = engine.handle();
+    for number in 0..20_000 {
+        set(&handle.pin(), &key(number), &value(number), 0, false);
+    }
+    // Some that the thread keeps for what it stores next.
+    for number in 0..100 {
+        let session = handle.pin();
+        session.delete(session.key(&key(number)), None);
+    }
+    assert!(arena.used() > 2 << 20);
+    drop(handle);
+    drop(engine);
+    assert_eq!(arena.used(), 0);
+}
