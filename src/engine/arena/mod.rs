@@ -7,9 +7,10 @@
 //! ```
 //!
 //! A span holds slots of one size ([`class`]). A thread takes some slots at a time off the first span on the class's shelf
-//! ([`local`]), and whoever frees an item sets a bit in its span ([`span`]) and puts the span back on the shelf if it was
-//! full. A span that comes free goes to the warm ones, where any class may take it; of those only some are kept, the others'
-//! pages go back to the system. Nothing here waits for another thread.
+//! ([`local`]) and keeps some of those that it frees for itself ([`spares`]). Whoever else frees an item sets a bit in its span
+//! ([`span`]) and puts the span back on the shelf if it was full. A span that comes free goes to the warm ones, where any class
+//! may take it; of those only some are kept, the others' pages go back to the system ([`supply`]). Nothing here waits for another
+//! thread.
 //!
 //! Sizes lie 3 % apart and spans are taken from the front, so little is lost within slots and few spans are sparse as long as
 //! the mix of sizes stays. When it shifts, the items of sparse spans have to move: such spans are sealed
@@ -22,6 +23,7 @@ mod seal;
 mod shelf;
 mod span;
 mod spares;
+mod supply;
 mod system;
 
 #[cfg(all(test, volt_loom))]
@@ -271,68 +273,5 @@ impl Arena {
         for word in 0..taken {
             self.give(index, now, Span::whole_word(class, word));
         }
-    }
-
-    /// A span all slots of which are the caller's becomes one of no class.
-    fn retire(&self, index: usize, class: Class) {
-        self.shelves[class.number()].remove(index);
-        self.spans[index].set_sealed(0);
-        self.used.fetch_sub(1, Ordering::Relaxed);
-        self.warm.insert(index);
-        if self.warm_count.fetch_add(1, Ordering::Relaxed) >= self.warm_max.load(Ordering::Relaxed)
-        {
-            self.cool();
-        }
-    }
-
-    /// Gives the pages of one free span back to the system.
-    fn cool(&self) {
-        let Some(index) = self.warm.take(true) else { return };
-        self.warm_count.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: within what was reserved.
-        let at = unsafe { self.base.add(index << SPAN_POWER) };
-        // SAFETY: committed before it was first used, and free: taken off the shelf, it is this thread's.
-        unsafe { system::release(at, SPAN_BYTES) };
-        self.cold.insert(index);
-    }
-
-    /// From now on no free span keeps its pages, and no thread a slot that it frees: nobody is to allocate any more.
-    pub fn close(&self) {
-        self.set_frugal(true);
-        spares::give_back();
-        self.warm_max.store(0, Ordering::Relaxed);
-        while self.warm_count.load(Ordering::Relaxed) > 0 && self.warm.find(true).is_some() {
-            self.cool();
-        }
-    }
-
-    /// A span of no class, for the caller alone.
-    fn take_span(&self) -> Option<usize> {
-        if let Some(index) = self.warm.take(false) {
-            self.warm_count.fetch_sub(1, Ordering::Relaxed);
-            return Some(index);
-        }
-        self.cold.take(false).or_else(|| self.commit_block())
-    }
-
-    /// Makes memory of the next block, and gives its first span.
-    fn commit_block(&self) -> Option<usize> {
-        let first = self.blocks.fetch_add(1, Ordering::Relaxed).checked_mul(BLOCK_SPANS)?;
-        if first >= self.spans.len() {
-            // Stays there: the number is not to wrap.
-            self.blocks.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        // SAFETY: within what was reserved.
-        let at = unsafe { self.base.add(first << SPAN_POWER) };
-        // SAFETY: as above, whole blocks are.
-        if !unsafe { system::commit(at, BLOCK_SPANS << SPAN_POWER) } {
-            // It may be tried again, unless somebody has gone on behind it.
-            let (block, relaxed) = (first / BLOCK_SPANS, Ordering::Relaxed);
-            let _ = self.blocks.compare_exchange(block + 1, block, relaxed, relaxed);
-            return None;
-        }
-        (first + 1..first + BLOCK_SPANS).for_each(|index| self.cold.insert(index));
-        Some(first)
     }
 }

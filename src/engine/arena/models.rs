@@ -9,7 +9,7 @@ use super::span::Claim;
 use super::{Arena, system};
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::Arc;
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use std::ptr::NonNull;
 
 /// Bounded as the table's models are.
@@ -99,16 +99,19 @@ fn shelf_for(number: usize, shelf: &impl Fn() -> Shelf) -> Shelf {
     if needed { shelf() } else { Shelf::new(0, &[]).0 }
 }
 
+/// What another thread does meanwhile.
+fn beside<T: 'static>(rig: &Arc<Rig>, run: impl FnOnce(&Rig) -> T + 'static) -> JoinHandle<T> {
+    let rig = Arc::clone(rig);
+    thread::spawn(move || run(&rig))
+}
+
 #[test]
 fn two_that_take_have_different_slots() {
     model(|| {
         let rig = Rig::new();
         let [class, _] = classes();
         let first = rig.take(class, 1);
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.take(class, 2))
-        };
+        let other = beside(&rig, move |rig| rig.take(class, 2));
         rig.give(class, first);
         let second = rig.take(class, 2);
         let third = other.join().expect("no panic");
@@ -126,10 +129,7 @@ fn the_last_two_slots_that_come_back_at_once_retire_the_span() {
         let rig = Rig::new();
         let [class, _] = classes();
         let (mine, theirs) = (rig.take(class, 2), rig.take(class, 2));
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.give(class, theirs))
-        };
+        let other = beside(&rig, move |rig| rig.give(class, theirs));
         rig.give(class, mine);
         other.join().expect("no panic");
         rig.check();
@@ -143,13 +143,10 @@ fn a_span_that_changes_its_class_under_a_taker_is_lost_to_nobody() {
         let rig = Rig::new();
         let [four, five] = classes();
         let mine = rig.take(four, 4);
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || {
-                let slots = rig.take(four, 1);
-                rig.give(four, slots);
-            })
-        };
+        let other = beside(&rig, move |rig| {
+            let slots = rig.take(four, 1);
+            rig.give(four, slots);
+        });
         rig.give(four, mine);
         let mine = rig.take(five, 3);
         other.join().expect("no panic");
@@ -166,10 +163,7 @@ fn a_full_span_that_gets_a_slot_back_is_found_again() {
         let rig = Rig::new();
         let [class, _] = classes();
         let full = [rig.take(class, 1), rig.take(class, 1), rig.take(class, 2)];
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.give(class, full[1]))
-        };
+        let other = beside(&rig, move |rig| rig.give(class, full[1]));
         // Finds the slot, or the span full and takes it off the shelf.
         let found = rig.take(class, 1);
         other.join().expect("no panic");
@@ -190,10 +184,7 @@ fn a_slot_that_comes_back_while_its_span_is_sealed_or_unsealed_is_not_lost() {
             let full = [rig.take(class, 2), rig.take(class, 2)];
             let index = full[0].0;
             rig.arena.spans[index].set_sealed(sealed);
-            let other = {
-                let rig = Arc::clone(&rig);
-                thread::spawn(move || rig.give(class, full[0]))
-            };
+            let other = beside(&rig, move |rig| rig.give(class, full[0]));
             match sealed {
                 0 => rig.arena.seal_span(index, class),
                 _ => rig.arena.unseal(index, class),
@@ -217,14 +208,11 @@ fn a_span_that_comes_free_while_it_is_unsealed_is_retired_once() {
         let all = rig.take(class, 4);
         let index = all.0;
         rig.arena.seal_span(index, class);
-        let other = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || {
-                rig.give(class, all);
-                // It may be of another class at once.
-                rig.take(other_class, 1)
-            })
-        };
+        let other = beside(&rig, move |rig| {
+            rig.give(class, all);
+            // It may be of another class at once.
+            rig.take(other_class, 1)
+        });
         rig.arena.unseal(index, class);
         let mine = rig.take(class, 1);
         let theirs = other.join().expect("no panic");
