@@ -15,8 +15,7 @@ pub struct Withheld(Vec<(Instant, Duration)>);
 impl Withheld {
     /// Watches the threads of a process until they are gone.
     pub fn watch(process: u32) -> Self {
-        let tasks = tasks(process, &WRITERS);
-        assert!(!tasks.is_empty(), "nobody writes");
+        let tasks = writers(process);
         let look = || tasks.iter().map(|task| Scheduled::read(task)).collect::<Vec<_>>();
         let (mut before, mut withheld) = (look(), vec![(Instant::now(), Duration::ZERO)]);
         loop {
@@ -44,6 +43,19 @@ impl Withheld {
         let (_, all) = self.0[self.0.len() - 1];
         let before = self.0.iter().rev().find(|(at, _)| *at <= from);
         all - before.map_or(Duration::ZERO, |(_, sum)| *sum)
+    }
+}
+
+/// Its threads that write; clients that are served amid loading may be there before them.
+fn writers(process: u32) -> Vec<PathBuf> {
+    let begun = Instant::now();
+    loop {
+        let tasks = tasks(process, &WRITERS);
+        if !tasks.is_empty() {
+            return tasks;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "nobody writes");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
