@@ -1,6 +1,6 @@
 //! Memory: where items come from, and the account of every byte that the limit covers.
 //!
-//! Items that are not large come from an [`Arena`] of the engine's; large ones, and all of them where the limit is small, from
+//! Items that are not large come from an [`Arena`] of the engine's; large ones, and where the limit is small also small ones, from
 //! jemalloc directly. So the sizes accounted are real ones whatever global allocator an embedding program has.
 //! Without the feature `jemalloc` all items come from the system's malloc, where sanitizers can watch them.
 //!
@@ -25,15 +25,16 @@ const TICKS_POWER: u32 = 13;
 /// The resident set is looked at each time this share of the limit has been freed.
 const TRIM_SHARE: usize = 32;
 
-/// With a smaller limit items come from malloc: a span or two of each size would be too large a share.
-const ARENA_LIMIT_MIN: usize = 32 << 20;
+/// With a smaller limit all items come from malloc.
+const ARENA_LIMIT_MIN: usize = 2 << 20;
 
 /// The bytes of one engine, by kind. All in bytes, all Relaxed: they are sums, nothing is published through them.
 pub struct Account {
     limit: AtomicUsize,
     /// Where items come from that are not large.
     arena: Option<&'static Arena>,
-    /// Beside an arena: items and garbage that did not come from it, by the allocator's real size.
+    /// Beside an arena: items and garbage that did not come from it, by the allocator's real size, less all items that are
+    /// held for replies and no longer count as either. May be below zero.
     large: AtomicUsize,
     /// Items in the table and drafts, by the allocator's real size, but for the purses' contents. May wrap below
     /// zero for a moment while purses hold the difference.
@@ -150,9 +151,10 @@ impl Account {
         if self.arena.is_none() {
             return 0;
         }
-        let taken = self.spans() + floor(self.large.load(Ordering::Relaxed));
+        // Of the arena's items that are held for replies `large` is the negative.
+        let taken = self.spans().wrapping_add(self.large.load(Ordering::Relaxed));
         let held = floor(self.items.load(Ordering::Relaxed)) + self.garbage();
-        taken.saturating_sub(held)
+        floor(taken).saturating_sub(held)
     }
 
     /// Where items come from that are not large.
@@ -173,7 +175,7 @@ impl Account {
     /// The real size of a request for `len` bytes.
     #[inline]
     pub fn real_size(&self, len: usize) -> usize {
-        let size = if self.arena.is_some() { Arena::size(len) } else { None };
+        let size = self.arena.and_then(|arena| arena.size(len));
         size.unwrap_or_else(|| backend::real_size(len))
     }
 

@@ -30,10 +30,10 @@ impl Local {
         Self { arena, slots: [const { Cell::new(NONE) }; COUNT] }
     }
 
-    /// Memory for `len` bytes, aligned to 8; `None` if it is too long for a span or there is no memory.
+    /// Memory for `len` bytes, aligned to 8; `None` if no span is for so many or there is no memory.
     #[inline]
     pub fn allocate(&self, len: usize) -> Option<NonNull<u8>> {
-        let class = Class::of(len)?;
+        let class = self.arena.class(len)?;
         if let Some(slot) = spares::take(self.arena, class) {
             return Some(slot);
         }
@@ -50,7 +50,7 @@ impl Local {
 
     /// The same, but not in a span that is being emptied.
     pub fn allocate_elsewhere(&self, len: usize) -> Option<NonNull<u8>> {
-        let class = Class::of(len)?;
+        let class = self.arena.class(len)?;
         let slots = self.slots[class.number()].get();
         if slots.claim.bits != 0 && self.arena.spans[slots.span].sealed() > 0 {
             self.give_back_class(class.number());

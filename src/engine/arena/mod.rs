@@ -1,7 +1,7 @@
 //! The arena: where items come from that are not large.
 //!
 //! ```text
-//!   addresses   │ span 0 │ span 1 │ span 2 │ ...   64 KiB each, reserved once, made memory 2 MiB at a time
+//!   addresses   │ span 0 │ span 1 │ span 2 │ ...   68 KiB each, reserved once, made memory 2 MiB at a time
 //!   spans       │ class, sealed, free bits │ ...   beside them, so that they share no lines with items
 //!   shelves     one a class: its spans with free slots; warm: spans of no class; cold: those without memory, too
 //! ```
@@ -35,7 +35,7 @@ pub use class::Class;
 pub use local::Local;
 
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
-use class::{COUNT, SPAN_BYTES, SPAN_POWER};
+use class::{COUNT, SPAN_BYTES};
 use seal::Round;
 use shelf::Shelf;
 use span::{Claim, SLOTS_A_WORD, Span};
@@ -52,15 +52,22 @@ const WARM_SHARE: usize = 64;
 /// but no more than these.
 const WARM_MAX: usize = (4 << 20) / SPAN_BYTES;
 
+/// With a smaller limit only blocks of at least so many bytes come from spans, since one of each size would be too large a share.
+const SMALL_LIMIT: usize = 32 << 20;
+/// As above.
+const SMALL_LIMIT_LEN_MIN: usize = 2048;
+
 /// Bytes that a span in use takes,
 const SPAN_COST: usize = SPAN_BYTES + size_of::<Span>();
 /// and the share of them that is no slot: what is known of the span, and what is left over behind its last slot.
-const EDGES_SHARE: usize = 80;
+const EDGES_SHARE: usize = 72;
 
 /// Memory for the items of one engine. It stays for as long as the process lives, as the account does.
 pub struct Arena {
     base: NonNull<u8>,
     spans: &'static [Span],
+    /// Shorter blocks are not this arena's.
+    len_min: usize,
     /// Spans of each class that have free slots. One that has none, or is of another class by now, may be among them for a while.
     shelves: Vec<Shelf>,
     /// Spans of no class that may have pages,
@@ -90,14 +97,16 @@ impl Arena {
     pub fn leak(limit: usize) -> Option<&'static Self> {
         let blocks = (limit.checked_mul(RESERVE_TIMES)? / SPAN_BYTES).div_ceil(BLOCK_SPANS);
         let count = blocks * BLOCK_SPANS;
-        let base = system::reserve(count << SPAN_POWER)?;
+        let base = system::reserve(count * SPAN_BYTES)?;
         let mut rest = system::table(Shelf::words(count) * (COUNT + 2))?;
         let mut shelf = || {
             let (shelf, others) = Shelf::new(count, rest);
             rest = others;
             shelf
         };
+        let small = limit < SMALL_LIMIT;
         let arena = Self {
+            len_min: if small { SMALL_LIMIT_LEN_MIN } else { 0 },
             shelves: (0..COUNT).map(|_| shelf()).collect(),
             warm: shelf(),
             cold: shelf(),
@@ -108,16 +117,21 @@ impl Arena {
             blocks: AtomicUsize::new(0),
             used: AtomicUsize::new(0),
             opened: AtomicUsize::new(0),
-            frugal: AtomicBool::new(false),
+            frugal: AtomicBool::new(small),
             round: Round::default(),
         };
         Some(Box::leak(Box::new(arena)))
     }
 
-    /// Bytes of the slot that `len` bytes take; `None` if they are too many for a span.
+    /// Bytes of the slot that `len` bytes take; `None` if they are too many for a span, or too few.
     #[inline]
-    pub fn size(len: usize) -> Option<usize> {
-        Class::of(len).map(Class::size)
+    pub fn size(&self, len: usize) -> Option<usize> {
+        self.class(len).map(Class::size)
+    }
+
+    #[inline]
+    fn class(&self, len: usize) -> Option<Class> {
+        Class::of(len).filter(|_| len >= self.len_min)
     }
 
     /// Bytes of all spans that hold anything.
@@ -138,6 +152,7 @@ impl Arena {
 
     /// Whether threads are to do without spares until it is said otherwise.
     pub fn set_frugal(&self, frugal: bool) {
+        let frugal = frugal || self.len_min > 0;
         // Most calls change nothing, and others read it all the time.
         if self.frugal.load(Ordering::Relaxed) != frugal {
             self.frugal.store(frugal, Ordering::Relaxed);
@@ -148,7 +163,7 @@ impl Arena {
     #[inline]
     fn span_of(&self, address: usize) -> Option<usize> {
         let offset = address.wrapping_sub(self.base.as_ptr() as usize);
-        Some(offset >> SPAN_POWER).filter(|span| *span < self.spans.len())
+        Some(offset / SPAN_BYTES).filter(|span| *span < self.spans.len())
     }
 
     /// Frees a block if it is the arena's.
@@ -177,7 +192,7 @@ impl Arena {
         let offset = slot.as_ptr() as usize - self.base.as_ptr() as usize;
         let slot = class.slot_at(offset % SPAN_BYTES);
         let claim = Claim { word: slot / SLOTS_A_WORD, bits: 1 << (slot % SLOTS_A_WORD) };
-        self.give(offset >> SPAN_POWER, class, claim);
+        self.give(offset / SPAN_BYTES, class, claim);
     }
 
     /// The first slot of a claim.
@@ -185,7 +200,7 @@ impl Arena {
     fn slot(&self, span: usize, class: Class, claim: Claim) -> NonNull<u8> {
         let slot = claim.word * SLOTS_A_WORD + claim.bits.trailing_zeros() as usize;
         // SAFETY: the slot lies within the span, and the span within what was reserved.
-        unsafe { self.base.add((span << SPAN_POWER) + slot * class.size()) }
+        unsafe { self.base.add(span * SPAN_BYTES + slot * class.size()) }
     }
 
     /// Takes up to `most` slots off one span, of those that words from `first` on tell of; `None` if there are none of this class

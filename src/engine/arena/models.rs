@@ -1,6 +1,6 @@
 //! loom models of the arena's protocol: every interleaving, at small sizes.
 //!
-//! Run as the table's are. A model's arena has a few spans of four slots (the class of 16 KiB), so a few steps fill, empty and
+//! Run as the table's are. A model's arena has a few spans of four slots (the class of 17 KiB), so a few steps fill, empty and
 //! retire one. Slots are never touched: that each is owned by one thread at a time is checked by counts.
 
 use super::class::{Class, LEN_MAX};
@@ -39,6 +39,7 @@ impl Rig {
         let last = classes()[0].number();
         let arena = Arena {
             base: NonNull::dangling(),
+            len_min: 0,
             spans: system::table(SPANS).expect("memory"),
             shelves: (0..=last).map(|number| shelf_for(number, &shelf)).collect(),
             warm: shelf(),

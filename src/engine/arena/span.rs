@@ -16,13 +16,19 @@ pub const SLOTS_A_WORD: usize = u64::BITS as usize;
 
 /// What is known of a span. Zeroes are a span of no slots.
 #[repr(align(64))]
-#[derive(Default)]
 pub struct Span {
     /// Changed only by who owns all slots.
     class: AtomicU32,
     /// Not 0 while nobody is to take slots from here, since its items are being moved out: for how many rounds, from 1.
     sealed: AtomicU64,
     free: [AtomicU64; WORDS],
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        let free = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { class: AtomicU32::new(0), sealed: AtomicU64::new(0), free }
+    }
 }
 
 /// What a word holds, in the one order that all SeqCst steps have.

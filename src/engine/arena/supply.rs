@@ -1,7 +1,7 @@
 //! The supply of spans: which are free, with their pages or without, and memory for more.
 #![expect(unsafe_code, reason = "has pages made and given back")]
 
-use super::class::{Class, SPAN_BYTES, SPAN_POWER};
+use super::class::{Class, SPAN_BYTES};
 use super::{Arena, BLOCK_SPANS, spares, system};
 use crate::sync::Ordering;
 
@@ -23,7 +23,7 @@ impl Arena {
         let Some(index) = self.warm.take(true) else { return };
         self.warm_count.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: within what was reserved.
-        let at = unsafe { self.base.add(index << SPAN_POWER) };
+        let at = unsafe { self.base.add(index * SPAN_BYTES) };
         // SAFETY: committed before it was first used, and free: taken off the shelf, it is this thread's.
         unsafe { system::release(at, SPAN_BYTES) };
         self.cold.insert(index);
@@ -57,9 +57,9 @@ impl Arena {
             return None;
         }
         // SAFETY: within what was reserved.
-        let at = unsafe { self.base.add(first << SPAN_POWER) };
+        let at = unsafe { self.base.add(first * SPAN_BYTES) };
         // SAFETY: as above, whole blocks are.
-        if !unsafe { system::commit(at, BLOCK_SPANS << SPAN_POWER) } {
+        if !unsafe { system::commit(at, BLOCK_SPANS * SPAN_BYTES) } {
             // It may be tried again, unless somebody has gone on behind it.
             let (block, relaxed) = (first / BLOCK_SPANS, Ordering::Relaxed);
             let _ = self.blocks.compare_exchange(block + 1, block, relaxed, relaxed);

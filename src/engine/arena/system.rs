@@ -15,9 +15,15 @@ unsafe impl Zeroed for Span {}
 // SAFETY: made of integers.
 unsafe impl Zeroed for AtomicU64 {}
 
-/// Addresses for `bytes` without any memory behind them; `None` if the system does not give so many.
+/// Bytes of a huge page.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Addresses for `bytes`, and for the rest of the last huge page, without any memory behind them, where a huge page begins;
+/// `None` if the system does not give so many.
 pub fn reserve(bytes: usize) -> Option<NonNull<u8>> {
-    map(bytes, libc::PROT_NONE)
+    let at = map(bytes.checked_add(2 * HUGE_PAGE)?, libc::PROT_NONE)?;
+    // SAFETY: less than a huge page, and there are two more.
+    Some(unsafe { at.add(at.align_offset(HUGE_PAGE)) })
 }
 
 fn map(bytes: usize, protection: libc::c_int) -> Option<NonNull<u8>> {
@@ -27,11 +33,17 @@ fn map(bytes: usize, protection: libc::c_int) -> Option<NonNull<u8>> {
     if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
 }
 
-/// Lets the pages of reserved addresses be used; they come as they are touched, zeroed.
+/// Lets the pages of reserved addresses be used, and those of all huge pages they are part of; they come as they are touched,
+/// zeroed. What is in those that have been in use already stays.
 ///
 /// # Safety
 /// The range is within what [`reserve`] gave.
 pub unsafe fn commit(at: NonNull<u8>, bytes: usize) -> bool {
+    // A huge page comes whole, when it is touched first, or not at all.
+    let before = at.as_ptr() as usize % HUGE_PAGE;
+    let bytes = (before + bytes).next_multiple_of(HUGE_PAGE);
+    // SAFETY: what was reserved begins with a huge page.
+    let at = unsafe { at.sub(before) };
     let readable = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: by contract the range is a mapping of ours.
     let committed = unsafe { libc::mprotect(at.as_ptr().cast(), bytes, readable) == 0 };

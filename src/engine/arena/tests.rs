@@ -41,7 +41,7 @@ impl Block {
 fn every_slot_is_handed_out_once_and_aligned() {
     let arena = arena();
     let local = Local::new(arena);
-    for len in [27, 40, 152, 600, 5000, 16_384] {
+    for len in [27, 40, 152, 600, 5000, 17_408] {
         let count = 3 * SPAN_BYTES / len;
         let blocks: Vec<_> = (0..count).map(|_| Block::new(&local, len, 1)).collect();
         let mut starts: Vec<_> = blocks.iter().map(|block| block.0.as_ptr() as usize).collect();
@@ -52,7 +52,7 @@ fn every_slot_is_handed_out_once_and_aligned() {
         local.give_back();
         assert_eq!(arena.used(), 0, "{len}: all is free");
     }
-    assert!(local.allocate(16_385).is_none(), "too long for a span");
+    assert!(local.allocate(17_409).is_none(), "too long for a span");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn an_arena_that_is_used_up_says_so_and_goes_on_once_there_is_room() {
     while let Some(block) = local.allocate(16_000) {
         blocks.push(Block(block, 16_000));
     }
-    assert_eq!(blocks.len(), super::RESERVE_TIMES * LIMIT / 16_384);
+    assert_eq!(blocks.len(), arena.spans.len() * 4);
     assert!(local.allocate(100).is_none());
     for block in blocks {
         // SAFETY: owned, and freed once.
@@ -220,9 +220,10 @@ fn a_span_that_is_of_another_class_by_now_is_left_as_it_is() {
     let arena = arena();
     let local = Local::new(arena);
     let class = |len: usize| super::Class::of(len).expect("short enough");
-    let mut blocks: Vec<_> = (0..1024).map(|_| Block::new(&local, 64, 1)).collect();
+    let (all, half) = (class(64).slots(), class(128).slots());
+    let mut blocks: Vec<_> = (0..all).map(|_| Block::new(&local, 64, 1)).collect();
     let index = arena.span_of(blocks[0].0.as_ptr() as usize).expect("the arena's");
-    blocks.drain(..512).for_each(|block| block.free(arena, 1));
+    blocks.drain(..half).for_each(|block| block.free(arena, 1));
     spares::give_back();
     // A thread that was slow puts it on its old shelf: nothing is taken from it there.
     arena.shelves[class(128).number()].insert(index);
@@ -231,7 +232,7 @@ fn a_span_that_is_of_another_class_by_now_is_left_as_it_is() {
     // Another finds as many slots free as the old class had: the others are still in use.
     let used = arena.used();
     arena.retire_if_free(index, class(128));
-    assert_eq!((arena.used(), arena.spans[index].free_slots(class(64))), (used, 512));
+    assert_eq!((arena.used(), arena.spans[index].free_slots(class(64))), (used, half));
     blocks.into_iter().for_each(|block| block.free(arena, 1));
 }
 
@@ -271,4 +272,17 @@ fn what_is_no_slot_of_a_span_is_a_small_share() {
         let edges = SPAN_COST - class.slots() * class.size();
         assert!(edges <= SPAN_COST / super::EDGES_SHARE, "{class:?}: {edges}");
     }
+}
+
+#[test]
+fn a_small_arena_is_for_long_blocks_alone() {
+    let arena = Arena::leak(2 << 20).expect("addresses");
+    let local = Local::new(arena);
+    assert!(local.allocate(2047).is_none() && arena.size(2047).is_none());
+    // Values of 16 KiB with headers: a slot of 17 KiB and no spares.
+    let block = Block::new(&local, 16_430, 1);
+    assert_eq!((arena.size(16_430), arena.used()), (Some(17_408), SPAN_COST));
+    block.free(arena, 1);
+    local.give_back();
+    assert_eq!(arena.used(), 0);
 }

@@ -230,3 +230,26 @@ fn an_engine_that_is_gone_leaves_no_span_in_use() {
     drop(engine);
     assert_eq!(arena.used(), 0);
 }
+
+#[test]
+fn a_value_of_a_span_that_a_reply_holds_is_the_replys_and_no_waste() {
+    let engine = engine();
+    let handle = engine.handle();
+    let session = handle.pin();
+    set(&session, b"k", &[7; 16_384], 0, false);
+    let held = session.peek(session.key(b"k")).hit().expect("there").hold().expect("large");
+    handle.purse.post();
+    let slot = engine.account.sums().items;
+    let waste = engine.account.waste();
+    assert!(slot > 16_384 && waste > 0, "it lies in a span");
+    session.delete(session.key(b"k"), None);
+    drop(session);
+    settle(&engine, &handle);
+    let sums = engine.account.sums();
+    assert_eq!((sums.items, sums.garbage, sums.buffers), (0, 0, slot));
+    assert_eq!(engine.account.waste(), waste);
+    assert!(held.value().iter().all(|byte| *byte == 7));
+    drop(held);
+    handle.purse.rest();
+    assert_eq!((engine.account.sums().buffers, engine.account.waste()), (0, 0));
+}
