@@ -26,6 +26,7 @@ const TICKS_POWER: u32 = 13;
 const TRIM_SHARE: usize = 32;
 
 /// With a smaller limit all items come from malloc.
+#[cfg(all(feature = "jemalloc", not(volt_loom)))]
 const ARENA_LIMIT_MIN: usize = 2 << 20;
 
 /// The bytes of one engine, by kind. All in bytes, all Relaxed: they are sums, nothing is published through them.
