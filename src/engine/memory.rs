@@ -25,10 +25,6 @@ const TICKS_POWER: u32 = 13;
 /// The resident set is looked at each time this share of the limit has been freed.
 const TRIM_SHARE: usize = 32;
 
-/// With a smaller limit all items come from malloc.
-#[cfg(all(feature = "jemalloc", not(volt_loom)))]
-const ARENA_LIMIT_MIN: usize = 2 << 20;
-
 /// The bytes of one engine, by kind. All in bytes, all Relaxed: they are sums, nothing is published through them.
 pub struct Account {
     limit: AtomicUsize,
@@ -257,6 +253,8 @@ impl Account {
 
 #[cfg(all(feature = "jemalloc", not(volt_loom)))]
 fn arena_for(limit: usize) -> Option<&'static Arena> {
+    /// With a smaller limit all items come from malloc.
+    const ARENA_LIMIT_MIN: usize = 2 << 20;
     if limit < ARENA_LIMIT_MIN { None } else { Arena::leak(limit) }
 }
 

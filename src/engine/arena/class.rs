@@ -1,8 +1,8 @@
 //! The sizes of slots: multiples of 8 up to 256 bytes, then about 3 % apart, each so that a span divides into it with
 //! little left over.
 
-/// Bytes of a span: a page more than 64 KiB. Many values are as long as a power of two; with their headers, of a power of two
-/// one slot less would fit than there are powers in it.
+/// Bytes of a span: a page more than 64 KiB. Many values are as long as a power of two, and with headers one less would fit 64
+/// KiB than do without: seven of 8 KiB.
 pub const SPAN_BYTES: usize = 17 * 4096;
 
 /// The longest block that comes from a span, in bytes: a value of 16 KiB with all that belongs to it.

@@ -52,9 +52,9 @@ const WARM_SHARE: usize = 64;
 /// but no more than these.
 const WARM_MAX: usize = (4 << 20) / SPAN_BYTES;
 
-/// With a smaller limit only blocks of at least so many bytes come from spans, since one of each size would be too large a share.
+/// With a smaller limit a span of each size would be too large a share,
 const SMALL_LIMIT: usize = 32 << 20;
-/// As above.
+/// and only blocks of at least so many bytes come from spans.
 const SMALL_LIMIT_LEN_MIN: usize = 2048;
 
 /// Bytes that a span in use takes,
@@ -199,8 +199,16 @@ impl Arena {
     #[inline]
     fn slot(&self, span: usize, class: Class, claim: Claim) -> NonNull<u8> {
         let slot = claim.word * SLOTS_A_WORD + claim.bits.trailing_zeros() as usize;
-        // SAFETY: the slot lies within the span, and the span within what was reserved.
-        unsafe { self.base.add(span * SPAN_BYTES + slot * class.size()) }
+        // SAFETY: the slot lies within the span.
+        unsafe { self.start(span).add(slot * class.size()) }
+    }
+
+    /// Where a span begins.
+    #[inline]
+    fn start(&self, span: usize) -> NonNull<u8> {
+        debug_assert!(span < self.spans.len());
+        // SAFETY: every span lies within what was reserved.
+        unsafe { self.base.add(span * SPAN_BYTES) }
     }
 
     /// Takes up to `most` slots off one span, of those that words from `first` on tell of; `None` if there are none of this class

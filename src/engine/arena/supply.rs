@@ -22,10 +22,8 @@ impl Arena {
     fn cool(&self) {
         let Some(index) = self.warm.take(true) else { return };
         self.warm_count.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: within what was reserved.
-        let at = unsafe { self.base.add(index * SPAN_BYTES) };
         // SAFETY: committed before it was first used, and free: taken off the shelf, it is this thread's.
-        unsafe { system::release(at, SPAN_BYTES) };
+        unsafe { system::release(self.start(index), SPAN_BYTES) };
         self.cold.insert(index);
     }
 
@@ -56,10 +54,8 @@ impl Arena {
             self.blocks.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        // SAFETY: within what was reserved.
-        let at = unsafe { self.base.add(first * SPAN_BYTES) };
-        // SAFETY: as above, whole blocks are.
-        if !unsafe { system::commit(at, BLOCK_SPANS * SPAN_BYTES) } {
+        // SAFETY: within what was reserved: whole blocks are.
+        if !unsafe { system::commit(self.start(first), BLOCK_SPANS * SPAN_BYTES) } {
             // It may be tried again, unless somebody has gone on behind it.
             let (block, relaxed) = (first / BLOCK_SPANS, Ordering::Relaxed);
             let _ = self.blocks.compare_exchange(block + 1, block, relaxed, relaxed);
