@@ -425,9 +425,15 @@ impl Maker<'_> {
     }
 
     fn other(&mut self) -> Vec<u8> {
-        match self.sound {
-            true => self.random.pick(&["version", "mn", "verbosity 0"]).as_bytes().to_vec(),
-            false => self.random.pick(LINES).as_bytes().to_vec(),
+        let line = match self.sound {
+            true => *self.random.pick(&["version", "mn", "verbosity 0"]),
+            false => *self.random.pick(LINES),
+        };
+        // No value while numbers are counted.
+        if self.counting && line == "get a b c" {
+            b"get".to_vec()
+        } else {
+            line.as_bytes().to_vec()
         }
     }
 
