@@ -15,7 +15,7 @@
 //! end of the input, or the output's high-water mark, so that a long pipeline still costs few writes.
 
 use super::peer::Peer;
-use super::worker::{INPUT_BYTES, OUTPUT_BYTES, Shared};
+use super::worker::Shared;
 use crate::command::connections::State;
 use crate::command::watch::{CloseReason, Subscription};
 use crate::command::{Conversation, Next, Output};
@@ -117,13 +117,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
         let Self { client, own } = self;
         let before = own.input.len();
-        if before > INPUT_BYTES / 2 {
+        if before > client.shared.input_bytes / 2 {
             return self.poll_receive_more(cx);
         }
         let shared = Rc::clone(&client.shared);
         let mut input = shared.input.borrow_mut();
         // What comes after one large value is mostly the next: little of it is to be copied from here.
-        let most = if own.uploading { before + LINE_BYTES } else { INPUT_BYTES };
+        let most = if own.uploading { before + LINE_BYTES } else { shared.input_bytes };
         let received = ready!(client.poll_read(cx, &mut input[before..most]))?;
         if received == 0 {
             return Poll::Ready(Ok(None));
@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         own.uploading &= received < most - before || matches!(served, Ok((_, Next::ReadValue)));
         // The buffer is the worker's: what this client is sent no more, nobody else must be sent.
         output.clear();
-        output.shrink(OUTPUT_BYTES);
+        output.shrink(shared.output_bytes());
         drop(output);
         own.settle(&shared);
         Poll::Ready(served.map(|(_, next)| Some(next)))
@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Receives more of a line that is too long for the worker's buffer; `None` at the end of the stream.
     fn poll_receive_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Next>>> {
         let Self { client, own } = self;
-        own.input.reserve(INPUT_BYTES);
+        own.input.reserve(client.shared.input_bytes);
         let polled = poll_read_buf(Pin::new(&mut client.stream), cx, &mut own.input);
         own.settle(&client.shared);
         let received = ready!(polled)?;
@@ -310,7 +310,7 @@ impl Own {
             let mut place = shared.output.borrow_mut();
             // Back to where it came from, unless the worker has grown itself another one.
             if output.capacity() > place.capacity() {
-                output.shrink(OUTPUT_BYTES);
+                output.shrink(shared.output_bytes());
                 *place = output;
             }
         }

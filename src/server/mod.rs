@@ -104,7 +104,12 @@ fn start_workers(
     let (mut senders, mut handles) = (Vec::new(), Vec::new());
     for (number, datagrams) in datagrams.into_iter().enumerate() {
         let (sender, accepted) = mpsc::unbounded_channel();
-        let plan = worker::Plan { accepted, datagrams, idle_timeout_s: options.idle_timeout_s };
+        let plan = worker::Plan {
+            accepted,
+            datagrams,
+            idle_timeout_s: options.idle_timeout_s,
+            input_bytes: worker::input_bytes(context.engine.options().memory_limit, threads),
+        };
         handles.push(worker::start(number, Arc::clone(context), plan)?);
         senders.push(sender);
     }

@@ -26,12 +26,15 @@ use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Bytes of the input buffer: what one read takes at most. A batch and its replies stay within the second-level
-/// cache.
-pub(super) const INPUT_BYTES: usize = 64 * 1024;
+/// Bytes of the largest input buffer, which are what one read takes at most: a batch and its replies stay within the
+/// second-level cache.
+const INPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Memory that the shared output keeps when it has been written, in bytes.
-pub(super) const OUTPUT_BYTES: usize = 128 * 1024;
+/// Bytes of the smallest: a connection may have half of it waiting, and read a whole line more.
+const INPUT_BYTES_MIN: usize = 8 * 1024;
+
+/// The part of the memory limit, 1/128, that the input buffers of all workers take, within these bounds.
+const INPUT_SHARE: usize = 128;
 
 /// Time between two rounds of a worker's own housekeeping: the clock's step.
 const TEND_EVERY: Duration = Duration::from_secs(1);
@@ -57,6 +60,8 @@ pub(super) struct Shared {
     pub commands: command::Worker,
     /// Bytes just received; meaningful only within one turn of a connection.
     pub input: RefCell<Box<[u8]>>,
+    /// Its length.
+    pub input_bytes: usize,
     /// Replies of the connection whose turn it is; empty between turns.
     pub output: RefCell<Output>,
     /// Connections that may be closed for idling; empty without an idle timeout.
@@ -68,6 +73,13 @@ pub(super) struct Plan {
     pub accepted: UnboundedReceiver<Accepted>,
     pub datagrams: Vec<Socket>,
     pub idle_timeout_s: u32,
+    /// Of the input buffer, see [`input_bytes`].
+    pub input_bytes: usize,
+}
+
+/// Bytes of the input buffer of each of so many workers, where `limit` bytes are all that there is.
+pub(super) fn input_bytes(limit: usize, workers: usize) -> usize {
+    (limit / INPUT_SHARE / workers).clamp(INPUT_BYTES_MIN, INPUT_BYTES_MAX)
 }
 
 /// Starts a worker. It ends when the sender of its connections is dropped, and closes them.
@@ -80,14 +92,15 @@ pub(super) fn start(
 }
 
 async fn run(context: Arc<Context>, plan: Plan, ready: Ready) -> io::Result<()> {
-    let Plan { mut accepted, datagrams, idle_timeout_s } = plan;
+    let Plan { mut accepted, datagrams, idle_timeout_s, input_bytes } = plan;
     let shared = Rc::new(Shared {
         commands: command::Worker::new(context),
-        input: RefCell::new(vec![0; INPUT_BYTES].into()),
+        input: RefCell::new(vec![0; input_bytes].into()),
+        input_bytes,
         output: RefCell::default(),
         idle: Idle::new(idle_timeout_s),
     });
-    shared.charge((INPUT_BYTES + OUTPUT_BYTES).cast_signed());
+    shared.charge((input_bytes + shared.output_bytes()).cast_signed());
     for socket in datagrams {
         let socket = UdpSocket::from_std(socket.into())?;
         tokio::task::spawn_local(udp::serve(Rc::clone(&shared), socket));
@@ -120,6 +133,11 @@ impl Shared {
         self.commands.handle.engine().charge_buffers(bytes);
     }
 
+    /// Memory that the shared output keeps when it has been written, in bytes: replies are longer than requests.
+    pub fn output_bytes(&self) -> usize {
+        2 * self.input_bytes
+    }
+
     fn admit(self: &Rc<Self>, accepted: Accepted) -> io::Result<()> {
         let Accepted { client, local, permit } = accepted;
         match client {
@@ -145,5 +163,18 @@ impl Shared {
         let connection = Connection::new(Rc::clone(self), stream, Rc::clone(&peer), permit);
         let task = tokio::task::spawn_local(connection.run());
         self.idle.watch(&peer, task.abort_handle());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::input_bytes;
+
+    #[test]
+    fn a_small_memory_s_workers_have_small_buffers() {
+        assert_eq!(input_bytes(64 << 20, 4), 64 << 10);
+        assert_eq!(input_bytes(16 << 20, 4), 32 << 10);
+        assert_eq!(input_bytes(2 << 20, 4), 8 << 10);
+        assert_eq!(input_bytes(2 << 20, 1), 16 << 10);
     }
 }
