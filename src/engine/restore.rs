@@ -51,7 +51,7 @@ pub struct Saved<'b> {
     pub fetched: bool,
     /// The key was given in base64.
     pub key_is_binary: bool,
-    /// Hits that give a new item the standing that this one had with its policy, at most [`USES_MAX`].
+    /// How often it was used, as far as its policy needs to know, at most [`USES_MAX`].
     pub uses: u8,
 }
 
@@ -230,8 +230,8 @@ impl<'h> Session<'h> {
         let mut draft = self.allocate(key, &shape, due)?;
         draft.fill(saved.value);
         let policy = &self.engine().policy;
-        let hit = |bits, _| policy.hit(bits, self.tick());
-        let bits = (0..saved.uses).fold(draft.view().policy_bits(), hit);
+        let bits = draft.view().policy_bits();
+        let bits = policy.restored(bits, u32::from(saved.uses), self.tick());
         draft.view().set_policy_bits(bits);
         for (set, mark) in [
             (saved.stale, Mark::Stale),
@@ -379,6 +379,10 @@ mod tests {
                 session.save(&item).uses
             };
             assert_eq!(save(b"key"), 0, "{policy}");
+            // Another 1/40 of the memory: so long after the first a use is another one.
+            for number in 0..10_u8 {
+                set(&session, &[number], &vec![0; engine.options.memory_limit / 400], 0);
+            }
             assert!(session.get(session.key(b"key")).hit().is_some());
             let uses = save(b"key");
             assert!(uses > 0, "{policy}");

@@ -2,12 +2,14 @@
 //!
 //! The bits are the tick of the last use, and whether there was any since the item came. What was never used counts as
 //! [`UNUSED_AGES`] times as old as it is, so a stream of keys that nobody asks for again passes through a part of
-//! the memory and leaves the rest alone. That is what the probationary segment of segmented LRU does (Karedla et al., "Caching
-//! Strategies to Improve Disk System Performance", 1994) without the segments. The clock is logical, so a replay at any
-//! speed evicts the same items.
+//! the memory and leaves the rest alone. That is what the first queue of 2Q does (Johnson and Shasha, "2Q: a low overhead high
+//! performance buffer management replacement algorithm", VLDB 1994) without the queues. The rest is as there: uses soon after
+//! another are one with it ([`CORRELATED_PART`]), and a key that was evicted lately ([`Ghosts`]) comes back as one that was used.
+//! The clock is logical, so a replay at any speed evicts the same items.
 
 use super::super::item::POLICY_BITS;
-use super::{Policy, Standing, Tick, age};
+use super::ghost::Ghosts;
+use super::{CORRELATED_PART, Policy, Standing, Tick, Turn, age};
 
 const TICK_BITS: u32 = POLICY_BITS - 1;
 const USED: u32 = 1 << TICK_BITS;
@@ -15,18 +17,30 @@ const USED: u32 = 1 << TICK_BITS;
 const UNUSED_AGES: u32 = 8;
 
 /// Least recently used.
-#[derive(Debug, Clone, Copy)]
-pub struct Lru;
+#[derive(Debug)]
+pub struct Lru {
+    ghosts: Ghosts,
+    /// Ticks in which uses count as one.
+    correlated: u32,
+}
+
+impl Lru {
+    /// For a memory that is written once in so many ticks.
+    pub fn new(turn: Turn) -> Self {
+        Self { ghosts: Ghosts::default(), correlated: turn / CORRELATED_PART }
+    }
+}
 
 impl Policy for Lru {
     #[inline]
-    fn born(&self, _hash: u64, now: Tick) -> u32 {
-        now & (USED - 1)
+    fn born(&self, hash: u64, now: Tick) -> u32 {
+        let used = if self.ghosts.find(hash).is_some() { USED } else { 0 };
+        now & (USED - 1) | used
     }
 
     #[inline]
-    fn hit(&self, _bits: u32, now: Tick) -> u32 {
-        now & (USED - 1) | USED
+    fn hit(&self, bits: u32, now: Tick) -> u32 {
+        if age(bits, now, TICK_BITS) >= self.correlated { now & (USED - 1) | USED } else { bits }
     }
 
     #[inline]
@@ -35,8 +49,20 @@ impl Policy for Lru {
         u64::from(age(bits, now, TICK_BITS)) * u64::from(pace)
     }
 
+    fn evicted(&self, hash: u64, _bits: u32, _size: usize) {
+        self.ghosts.add(hash, 0);
+    }
+
     fn uses(&self, bits: u32) -> u32 {
         u32::from(bits & USED != 0)
+    }
+
+    fn restored(&self, bits: u32, uses: u32, _now: Tick) -> u32 {
+        if uses > 0 { bits | USED } else { bits }
+    }
+
+    fn fit(&self, items: usize) -> usize {
+        self.ghosts.fit(items)
     }
 
     fn standing(&self, bits: u32) -> Option<Standing> {
@@ -48,19 +74,42 @@ impl Policy for Lru {
 mod tests {
     use super::*;
 
+    const TURN: Turn = 1000;
+    const SIZE: usize = 100;
+
     #[test]
     fn the_older_use_ranks_higher_across_the_wrap() {
-        let before = Lru.hit(0, USED - 6);
-        let after = Lru.hit(before, USED + 3);
-        let now = USED + 10;
-        assert_eq!(Lru.rank(before, now, 0), 16);
-        assert_eq!(Lru.rank(after, now, 0), 7);
+        let lru = Lru::new(TURN);
+        let before = lru.hit(lru.born(1, 0), USED - 6);
+        let after = lru.hit(before, USED + 20);
+        let now = USED + 30;
+        assert_eq!(lru.rank(before, now, SIZE), 36);
+        assert_eq!(lru.rank(after, now, SIZE), 10);
     }
 
     #[test]
     fn what_was_never_used_goes_before_what_was_used_a_little_earlier() {
-        let (used, fresh) = (Lru.hit(0, 100), Lru.born(0, 180));
-        assert!(Lru.rank(fresh, 200, 0) > Lru.rank(used, 200, 0));
-        assert!(Lru.rank(fresh, 190, 0) < Lru.rank(used, 190, 0), "it has a little time");
+        let lru = Lru::new(TURN);
+        let (used, fresh) = (lru.hit(lru.born(1, 0), 100), lru.born(2, 180));
+        assert!(lru.rank(fresh, 200, SIZE) > lru.rank(used, 200, SIZE));
+        assert!(lru.rank(fresh, 190, SIZE) < lru.rank(used, 190, SIZE), "it has a little time");
+    }
+
+    #[test]
+    fn a_burst_is_one_use_and_none_when_the_item_has_just_come() {
+        let lru = Lru::new(TURN);
+        let born = lru.born(1, 0);
+        assert_eq!(lru.hit(born, 19), born);
+        let used = lru.hit(born, 20);
+        assert_eq!(lru.standing(used), Some(Standing::Admitted));
+        assert_eq!(lru.hit(used, 39), used);
+        assert_ne!(lru.hit(used, 40), used);
+    }
+
+    #[test]
+    fn a_key_that_comes_back_counts_as_used() {
+        let lru = Lru::new(TURN);
+        lru.evicted(7, lru.born(7, 0), SIZE);
+        assert_eq!(lru.standing(lru.born(7, 50)), Some(Standing::Admitted));
     }
 }
