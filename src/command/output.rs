@@ -1,9 +1,10 @@
 //! The replies that wait to be written to one client.
 //!
 //! Replies are appended to one buffer. A large value is not copied there: it is held in place ([`Held`]) and
-//! written from where it lies, between the bytes before and after it. At most one value is held at a time, so a
-//! client that does not read costs one buffer and one value. An output that holds a value, or many bytes, is
-//! full: it takes what is appended, but whoever produces more should stop and let it be written.
+//! written from where it lies, between the bytes before and after it. Few are held at a time ([`HELD_MAX`], and no
+//! second one beyond [`HELD_HIGH_WATER`]), so a client that does not read costs one buffer and little more than one
+//! value. An output that holds as much, or many bytes, is full: it takes what is appended, but whoever produces more should
+//! stop and let it be written.
 
 use crate::engine::{Held, ItemRef};
 use std::fmt;
@@ -16,15 +17,22 @@ const CAPACITY_MIN: usize = 1024;
 /// Values from this length on are not worth a copy. Bytes.
 const HOLD_MIN: usize = 32 * 1024;
 
-/// Output of one conversation, in order: bytes, at most one held value, more bytes.
+/// Values that are held at most: so many, and what was asked for beside them, are written in one call.
+const HELD_MAX: usize = 2;
+/// Bytes of held values after which none is added.
+const HELD_HIGH_WATER: usize = 128 * 1024;
+/// Parts that wait to be written: bytes, and each held value with the bytes behind it.
+pub const PARTS: usize = 1 + 2 * HELD_MAX;
+
+/// Output of one conversation, in order: bytes, between them a few held values.
 #[derive(Default)]
 pub struct Output {
     /// Room for replies, all of it initialised, of which the first `filled` bytes are in use: appending is a copy and an
     /// addition.
     bytes: Vec<u8>,
     filled: usize,
-    /// A held value, and where in `bytes` it belongs.
-    held: Option<(usize, Held)>,
+    /// Held values in their order, and where in `bytes` they belong.
+    held: [Option<(usize, Held)>; HELD_MAX],
     /// How much of the whole was written.
     written: usize,
 }
@@ -32,7 +40,7 @@ pub struct Output {
 impl Output {
     /// An empty output that owns no memory yet.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), filled: 0, held: None, written: 0 }
+        Self { bytes: Vec::new(), filled: 0, held: [const { None }; HELD_MAX], written: 0 }
     }
 
     /// Appends bytes.
@@ -77,17 +85,21 @@ impl Output {
         self.push(itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// Appends an item's value. A large one is held where it lies, unless one is held already.
+    /// Appends an item's value. A large one is held where it lies, unless as many are held already.
     #[inline]
     pub fn value(&mut self, item: ItemRef<'_>) {
         let value = item.value();
-        if value.len() >= HOLD_MIN && self.held.is_none() {
-            self.held = item.hold().map(|held| (self.filled, held));
-            if self.held.is_some() {
-                return;
-            }
+        if value.len() >= HOLD_MIN && self.hold(item) {
+            return;
         }
         self.push(value);
+    }
+
+    #[cold]
+    fn hold(&mut self, item: ItemRef<'_>) -> bool {
+        let Some(place) = self.held.iter_mut().find(|place| place.is_none()) else { return false };
+        *place = item.hold().map(|held| (self.filled, held));
+        place.is_some()
     }
 
     /// Where what is appended next begins, for [`since`](Self::since) and [`cut`](Self::cut).
@@ -103,19 +115,27 @@ impl Output {
 
     /// Takes them back; no value is among them.
     pub fn cut(&mut self, start: usize) {
-        debug_assert!(self.held.as_ref().is_none_or(|(at, _)| *at <= start));
+        debug_assert!(self.held.iter().flatten().all(|(at, _)| *at <= start));
         self.filled = start;
     }
 
     /// Whether so much waits that it should be written before more is produced.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.held.is_some() || self.filled >= HIGH_WATER
+        self.filled >= HIGH_WATER || self.held[0].is_some() && self.holds_enough()
+    }
+
+    fn holds_enough(&self) -> bool {
+        self.held.iter().all(Option::is_some) || self.held_len() >= HELD_HIGH_WATER
+    }
+
+    fn held_len(&self) -> usize {
+        self.held.iter().flatten().map(|(_, held)| held.value().len()).sum()
     }
 
     /// Bytes that wait to be written.
     pub fn len(&self) -> usize {
-        self.filled + self.held.as_ref().map_or(0, |(_, held)| held.value().len()) - self.written
+        self.filled + self.held_len() - self.written
     }
 
     /// Whether nothing waits.
@@ -124,11 +144,15 @@ impl Output {
     }
 
     /// What waits, in the order in which it is to be written; some parts may be empty.
-    pub fn parts(&self) -> [&[u8]; 3] {
-        let mut parts = match &self.held {
-            None => [&self.bytes[..self.filled], &[], &[]],
-            Some((at, held)) => [&self.bytes[..*at], held.value(), &self.bytes[*at..self.filled]],
-        };
+    pub fn parts(&self) -> [&[u8]; PARTS] {
+        let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
+        let (mut last, mut from) = (0, 0);
+        for (at, held) in self.held.iter().flatten() {
+            parts[last] = &self.bytes[from..*at];
+            parts[last + 1] = held.value();
+            (last, from) = (last + 2, *at);
+        }
+        parts[last] = &self.bytes[from..self.filled];
         let mut skip = self.written;
         for part in &mut parts {
             let skipped = skip.min(part.len());
@@ -138,7 +162,7 @@ impl Output {
         parts
     }
 
-    /// Notes that `written` more bytes have been written; when all are, the held value is let go.
+    /// Notes that `written` more bytes have been written; when all are, the held values are let go.
     pub fn wrote(&mut self, written: usize) {
         self.written += written;
         if self.is_empty() {
@@ -149,7 +173,7 @@ impl Output {
     /// Forgets everything, keeping the buffer's memory.
     pub fn clear(&mut self) {
         self.filled = 0;
-        self.held = None;
+        self.held = [const { None }; HELD_MAX];
         self.written = 0;
     }
 

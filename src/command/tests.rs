@@ -230,6 +230,29 @@ fn durable_deletes_are_answered_when_the_disk_has_them() {
 }
 
 #[test]
+fn large_values_wait_for_what_is_asked_beside_them_unless_they_are_many_or_very_large() {
+    let worker = worker(Options::default());
+    let mut client = Client::new(&worker);
+    let (medium, large) = ("m".repeat(40_000), "l".repeat(200_000));
+    for (key, value) in [("m", &medium), ("n", &medium), ("l", &large)] {
+        client.send(format!("set {key} 0 0 {}\r\n{value}\r\n", value.len()).as_bytes());
+    }
+    let hit = |key, value: &String| format!("VALUE {key} 0 {}\r\n{value}\r\nEND\r\n", value.len());
+    let (m, n, l) = (hit("m", &medium), hit("n", &medium), hit("l", &large));
+    for (question, left, answer) in [
+        ("get m\r\nmn\r\n", "", [&m, "MN\r\n"].concat()),
+        ("mn\r\nget m\r\nget n\r\nmn\r\n", "mn\r\n", ["MN\r\n", &m, &n].concat()),
+        ("get l\r\nmn\r\n", "mn\r\n", l),
+    ] {
+        let mut output = Output::new();
+        let progress = client.conversation.advance(&worker, question.as_bytes(), &mut output);
+        assert_eq!(&question[progress.consumed..], left, "{question}");
+        assert!(output.parts().concat() == answer.as_bytes(), "{question}");
+        assert_eq!(matches!(progress.next, Next::Write), !left.is_empty(), "{question}");
+    }
+}
+
+#[test]
 fn noreply_hushes() {
     transcript(
         "set a 0 0 1 noreply\r\n1\r\nadd a 0 0 1 noreply\r\n2\r\nincr a 1 noreply\r\ntouch a 0 noreply\r\n\

@@ -7,8 +7,8 @@
 //! hold anything of a connection that waits.
 //!
 //! Bounds: while a connection owns unsent replies it neither reads nor runs requests, so a client that does
-//! not read costs at most one input buffer, one output up to its high-water mark and one held value. What a
-//! connection owns is charged to the engine's memory limit.
+//! not read costs at most one input buffer, one output up to its high-water mark, and of held values two that are
+//! not very large or one that is. What a connection owns is charged to the engine's memory limit.
 //!
 //! A value that has not arrived whole is received straight into the memory of its item. After `-R` requests a
 //! connection takes what is left of its input and goes to the end of the worker's queue; its replies wait for the
@@ -18,7 +18,7 @@ use super::peer::Peer;
 use super::worker::Shared;
 use crate::command::connections::State;
 use crate::command::watch::{CloseReason, Subscription};
-use crate::command::{Conversation, Next, Output};
+use crate::command::{Conversation, Next, Output, PARTS};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem;
@@ -272,14 +272,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Writes some of the parts, at least one byte.
     fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
         let stream = Pin::new(&mut self.stream);
-        let sent = match parts {
+        let mut waiting = parts.iter().filter(|part| !part.is_empty());
+        let sent = match (waiting.next(), waiting.next()) {
             // The plain call is the cheaper one, and nearly all replies are of one part.
-            [part] | [part, [], []] => ready!(stream.poll_write(cx, part))?,
-            [a, b, c] => {
-                let slices = [IoSlice::new(a), IoSlice::new(b), IoSlice::new(c)];
+            (Some(part), None) => ready!(stream.poll_write(cx, part))?,
+            _ => {
+                let mut slices = [IoSlice::new(&[]); PARTS];
+                for (slice, part) in slices.iter_mut().zip(parts) {
+                    *slice = IoSlice::new(part);
+                }
                 ready!(stream.poll_write_vectored(cx, &slices))?
             }
-            _ => unreachable!("an output has three parts"),
         };
         if sent == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
