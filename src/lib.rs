@@ -71,8 +71,8 @@
 //!   by eviction; while a thread that has lost the processor keeps much garbage from being freed, the others
 //!   stand back for some milliseconds before a batch. Free slots beside items are a twenty-fourth of the limit and a MiB
 //!   at most: items move together to free whole spans (`engine::compact`), and what is more costs items their place.
-//! * A client that does not read costs at most one output buffer and one held value: no request is parsed
-//!   while output waits beyond its high-water mark.
+//! * A client that does not read costs at most one output buffer and two held values, the first of them shorter than
+//!   128 KiB: no request is parsed while output waits beyond its high-water mark.
 //! * `cas` uniques are 64 bits and grow strictly, whoever writes.
 //! * A counter is written by one thread. What is shared between workers is written per allocation at most, not per
 //!   hit.

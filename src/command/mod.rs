@@ -28,7 +28,7 @@ mod upload;
 
 pub use context::Context;
 pub use conversation::{Conversation, Next, Progress};
-pub use output::{Output, PARTS};
+pub use output::Output;
 pub use scope::Scope;
 
 use crate::engine::Handle;

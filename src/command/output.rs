@@ -10,7 +10,7 @@ use crate::engine::{Held, ItemRef};
 use std::fmt;
 use std::mem;
 
-/// Bytes of output after which no further request is run before some of it was written.
+/// Bytes of output after which no further request is run before some of it was written, if there is memory enough.
 pub const HIGH_WATER: usize = 64 * 1024;
 /// Bytes of a buffer that is wanted at all.
 const CAPACITY_MIN: usize = 1024;
@@ -21,11 +21,7 @@ const HOLD_MIN: usize = 32 * 1024;
 const HELD_MAX: usize = 2;
 /// Bytes of held values after which none is added.
 const HELD_HIGH_WATER: usize = 128 * 1024;
-/// Parts that wait to be written: bytes, and each held value with the bytes behind it.
-pub const PARTS: usize = 1 + 2 * HELD_MAX;
-
 /// Output of one conversation, in order: bytes, between them a few held values.
-#[derive(Default)]
 pub struct Output {
     /// Room for replies, all of it initialised, of which the first `filled` bytes are in use: appending is a copy and an
     /// addition.
@@ -35,12 +31,29 @@ pub struct Output {
     held: [Option<(usize, Held)>; HELD_MAX],
     /// How much of the whole was written.
     written: usize,
+    /// Bytes after which it is full.
+    high_water: usize,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Output {
+    /// Parts that wait to be written: bytes, and each held value with the bytes behind it.
+    pub const PARTS: usize = 1 + 2 * HELD_MAX;
+
     /// An empty output that owns no memory yet.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), filled: 0, held: [const { None }; HELD_MAX], written: 0 }
+        Self::bounded(HIGH_WATER)
+    }
+
+    /// One that is full with `high_water` bytes.
+    pub const fn bounded(high_water: usize) -> Self {
+        let held = [const { None }; HELD_MAX];
+        Self { bytes: Vec::new(), filled: 0, held, written: 0, high_water }
     }
 
     /// Appends bytes.
@@ -97,6 +110,9 @@ impl Output {
 
     #[cold]
     fn hold(&mut self, item: ItemRef<'_>) -> bool {
+        if self.held_len() >= HELD_HIGH_WATER {
+            return false;
+        }
         let Some(place) = self.held.iter_mut().find(|place| place.is_none()) else { return false };
         *place = item.hold().map(|held| (self.filled, held));
         place.is_some()
@@ -122,7 +138,7 @@ impl Output {
     /// Whether so much waits that it should be written before more is produced.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.filled >= HIGH_WATER || self.held[0].is_some() && self.holds_enough()
+        self.filled >= self.high_water || self.held[0].is_some() && self.holds_enough()
     }
 
     fn holds_enough(&self) -> bool {
@@ -144,8 +160,8 @@ impl Output {
     }
 
     /// What waits, in the order in which it is to be written; some parts may be empty.
-    pub fn parts(&self) -> [&[u8]; PARTS] {
-        let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
+    pub fn parts(&self) -> [&[u8]; Self::PARTS] {
+        let mut parts: [&[u8]; Self::PARTS] = [&[]; Self::PARTS];
         let (mut last, mut from) = (0, 0);
         for (at, held) in self.held.iter().flatten() {
             parts[last] = &self.bytes[from..*at];
@@ -266,5 +282,8 @@ mod tests {
         assert!(output.is_full());
         output.wrote(HIGH_WATER);
         assert!(!output.is_full() && output.is_empty());
+        let mut small = Output::bounded(8);
+        small.push(b"12345678");
+        assert!(small.is_full());
     }
 }

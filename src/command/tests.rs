@@ -239,17 +239,23 @@ fn large_values_wait_for_what_is_asked_beside_them_unless_they_are_many_or_very_
     }
     let hit = |key, value: &String| format!("VALUE {key} 0 {}\r\n{value}\r\nEND\r\n", value.len());
     let (m, n, l) = (hit("m", &medium), hit("n", &medium), hit("l", &large));
-    for (question, left, answer) in [
-        ("get m\r\nmn\r\n", "", [&m, "MN\r\n"].concat()),
-        ("mn\r\nget m\r\nget n\r\nmn\r\n", "mn\r\n", ["MN\r\n", &m, &n].concat()),
-        ("get l\r\nmn\r\n", "mn\r\n", l),
+    for (question, left, held, answer) in [
+        ("get m\r\nmn\r\n", "", vec![40_000], [&m, "MN\r\n"].concat()),
+        ("mn\r\nget m\r\nget n\r\nmn\r\n", "mn\r\n", vec![40_000; 2], ["MN\r\n", &m, &n].concat()),
+        ("get m\r\nget l\r\n", "", vec![40_000, 200_000], [&*m, &l].concat()),
+        ("get l\r\nmn\r\n", "mn\r\n", vec![200_000], l.clone()),
     ] {
         let mut output = Output::new();
         let progress = client.conversation.advance(&worker, question.as_bytes(), &mut output);
         assert_eq!(&question[progress.consumed..], left, "{question}");
+        let lens = output.parts().map(<[u8]>::len);
+        assert_eq!(lens.into_iter().filter(|len| *len > 32_000).collect::<Vec<_>>(), held);
         assert!(output.parts().concat() == answer.as_bytes(), "{question}");
-        assert_eq!(matches!(progress.next, Next::Write), !left.is_empty(), "{question}");
     }
+    // Written in pieces.
+    client.answered.clear();
+    client.send(b"get m\r\nget m\r\nget n\r\nget l\r\nget m\r\nmn\r\n");
+    assert!(client.answered == [&*m, &m, &n, &l, &m, "MN\r\n"].concat().as_bytes());
 }
 
 #[test]

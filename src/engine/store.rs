@@ -376,7 +376,7 @@ impl<'h> Session<'h> {
             Some(old) => {
                 // The number of what goes comes before the number of what comes.
                 self.version(old);
-                // The key has been in use; a new value is one use more.
+                // The key has been in use; a new value is one use more, if the policy counts it.
                 let bits = self.engine().policy.hit(old.policy_bits(), self.tick());
                 draft.view().set_policy_bits(bits);
                 table.replace(spot, node, self)

@@ -7,18 +7,18 @@
 //! hold anything of a connection that waits.
 //!
 //! Bounds: while a connection owns unsent replies it neither reads nor runs requests, so a client that does
-//! not read costs at most one input buffer, one output up to its high-water mark, and of held values two that are
-//! not very large or one that is. What a connection owns is charged to the engine's memory limit.
+//! not read costs at most one input buffer, one output up to its high-water mark, and two held values, the first of
+//! which is shorter than 128 KiB. What a connection owns is charged to the engine's memory limit.
 //!
 //! A value that has not arrived whole is received straight into the memory of its item. After `-R` requests a
 //! connection takes what is left of its input and goes to the end of the worker's queue; its replies wait for the
 //! end of the input, or the output's high-water mark, so that a long pipeline still costs few writes.
 
 use super::peer::Peer;
-use super::worker::Shared;
+use super::worker::{INPUT_BYTES_MIN, Shared};
 use crate::command::connections::State;
 use crate::command::watch::{CloseReason, Subscription};
-use crate::command::{Conversation, Next, Output, PARTS};
+use crate::command::{Conversation, Next, Output};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem;
@@ -32,6 +32,7 @@ use tokio_util::io::poll_read_buf;
 
 /// What is read at once where the line of a large value is expected, in bytes: some lines, and not much of the value.
 const LINE_BYTES: usize = 4 * 1024;
+const _: () = assert!(INPUT_BYTES_MIN / 2 >= LINE_BYTES);
 
 /// Time between two looks whether the disk has what an answer waits for.
 const DISK_WAIT: Duration = Duration::from_millis(1);
@@ -54,7 +55,6 @@ struct Client<S> {
 }
 
 /// What a connection keeps while it waits.
-#[derive(Default)]
 struct Own {
     /// Received, and done with up to `start`.
     input: Vec<u8>,
@@ -75,8 +75,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let conversation = Conversation::new(&shared.commands, peer.endpoint.cfd);
+        let own = Own::new(&shared);
         let client = Client { peer, stream, _permit: permit, conversation, shared };
-        Self { client, own: Own::default() }
+        Self { client, own }
     }
 
     /// Serves the client until one side closes.
@@ -277,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             // The plain call is the cheaper one, and nearly all replies are of one part.
             (Some(part), None) => ready!(stream.poll_write(cx, part))?,
             _ => {
-                let mut slices = [IoSlice::new(&[]); PARTS];
+                let mut slices = [IoSlice::new(&[]); Output::PARTS];
                 for (slice, part) in slices.iter_mut().zip(parts) {
                     *slice = IoSlice::new(part);
                 }
@@ -293,6 +294,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 }
 
 impl Own {
+    fn new(shared: &Shared) -> Self {
+        let output = Output::bounded(shared.input_bytes);
+        Self { input: Vec::new(), start: 0, output, charged: 0, uploading: false }
+    }
+
     /// Takes what a turn has left over. The replies take their buffer with them: nothing is copied.
     fn keep(&mut self, rest: &[u8], output: &mut Output) {
         self.input.clear();
@@ -309,7 +315,8 @@ impl Own {
             self.input = Vec::new();
         }
         if self.output.is_empty() && self.output.capacity() > 0 {
-            let mut output = mem::take(&mut self.output);
+            let empty = Output::bounded(shared.input_bytes);
+            let mut output = mem::replace(&mut self.output, empty);
             let mut place = shared.output.borrow_mut();
             // Back to where it came from, unless the worker has grown itself another one.
             if output.capacity() > place.capacity() {

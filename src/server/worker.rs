@@ -31,7 +31,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const INPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the smallest: a connection may have half of it waiting, and read a whole line more.
-const INPUT_BYTES_MIN: usize = 8 * 1024;
+pub(super) const INPUT_BYTES_MIN: usize = 8 * 1024;
 
 /// The part of the memory limit, 1/128, that the input buffers of all workers take, within these bounds.
 const INPUT_SHARE: usize = 128;
@@ -97,7 +97,8 @@ async fn run(context: Arc<Context>, plan: Plan, ready: Ready) -> io::Result<()> 
         commands: command::Worker::new(context),
         input: RefCell::new(vec![0; input_bytes].into()),
         input_bytes,
-        output: RefCell::default(),
+        // What is kept has twice this, and a turn goes little beyond.
+        output: RefCell::new(Output::bounded(input_bytes)),
         idle: Idle::new(idle_timeout_s),
     });
     shared.charge((input_bytes + shared.output_bytes()).cast_signed());

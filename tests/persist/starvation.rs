@@ -46,12 +46,13 @@ impl Withheld {
     }
 }
 
-/// Its threads that write; clients that are served amid loading may be there before them.
+/// Its threads that write; clients that are served amid loading may be there before them, and so may be its end: then none.
 fn writers(process: u32) -> Vec<PathBuf> {
     let begun = Instant::now();
     loop {
+        let lives = fs::exists(format!("/proc/{process}")).unwrap_or(true);
         let tasks = tasks(process, &WRITERS);
-        if !tasks.is_empty() {
+        if !tasks.is_empty() || !lives {
             return tasks;
         }
         assert!(begun.elapsed() < Duration::from_secs(5), "nobody writes");

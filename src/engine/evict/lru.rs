@@ -1,10 +1,10 @@
 //! `lru`: the item that was not used for the longest time goes first, but scans do not flush it.
 //!
-//! The bits are the tick of the last use, and whether there was any since the item came. What was never used counts as
+//! The bits are the tick of the last use that counted, and whether there was any. What was never used counts as
 //! [`UNUSED_AGES`] times as old as it is, so a stream of keys that nobody asks for again passes through a part of
 //! the memory and leaves the rest alone. That is what the first queue of 2Q does (Johnson and Shasha, "2Q: a low overhead high
 //! performance buffer management replacement algorithm", VLDB 1994) without the queues. The rest is as there: uses soon after
-//! another are one with it ([`CORRELATED_PART`]), and a key that was evicted lately ([`Ghosts`]) comes back as one that was used.
+//! one another are one ([`CORRELATED_PART`]), and a key that was evicted lately ([`Ghosts`]) comes back as one that was used.
 //! The clock is logical, so a replay at any speed evicts the same items.
 
 use super::super::item::POLICY_BITS;
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn the_older_use_ranks_higher_across_the_wrap() {
         let lru = Lru::new(TURN);
-        let before = lru.hit(lru.born(1, 0), USED - 6);
+        let before = lru.hit(lru.born(1, USED - 100), USED - 6);
         let after = lru.hit(before, USED + 20);
         let now = USED + 30;
         assert_eq!(lru.rank(before, now, SIZE), 36);
@@ -104,6 +104,14 @@ mod tests {
         assert_eq!(lru.standing(used), Some(Standing::Admitted));
         assert_eq!(lru.hit(used, 39), used);
         assert_ne!(lru.hit(used, 40), used);
+    }
+
+    #[test]
+    fn what_another_worker_has_just_stored_by_its_faster_clock_is_new() {
+        let lru = Lru::new(TURN);
+        let born = lru.born(1, 100);
+        assert_eq!(lru.hit(born, 95), born);
+        assert_eq!(lru.rank(born, 95, SIZE), 0);
     }
 
     #[test]

@@ -146,6 +146,22 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_after_a_round_is_no_use_either() {
+        let policy = S3Fifo::new(TURN);
+        let passed = policy.spare(policy.hit(policy.born(1, 0), 300), 1100).expect("hit");
+        assert_eq!(policy.hit(passed, 1299), passed);
+        assert_ne!(policy.hit(passed, 1300), passed);
+    }
+
+    #[test]
+    fn what_another_worker_has_just_stored_by_its_faster_clock_is_new() {
+        let policy = S3Fifo::new(TURN);
+        let born = policy.born(1, 100);
+        assert_eq!(policy.hit(born, 95), born);
+        assert_eq!(policy.rank(born, 95, SIZE), 0);
+    }
+
+    #[test]
     fn one_in_the_queue_goes_round_once_for_each_hit() {
         let policy = S3Fifo::new(TURN);
         policy.evicted(7, 0, SIZE);

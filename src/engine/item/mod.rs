@@ -328,7 +328,7 @@ impl Node {
             return false;
         }
         // Relaxed: the table's own hold is still there while an epoch pins the item, so this is never the first. A connection
-        // has one at most, so the count cannot overflow.
+        // has a few at most, so the count cannot overflow.
         // SAFETY: by contract, and large.
         unsafe { self.front() }.holds.fetch_add(1, Ordering::Relaxed);
         true
