@@ -10,17 +10,17 @@ use crate::engine::{Held, ItemRef};
 use std::fmt;
 use std::mem;
 
-/// Bytes of output after which no further request is run before some of it was written, if there is memory enough.
+/// Bytes of output after which no further request is run before some of it was written; workers of a small memory have less.
 pub const HIGH_WATER: usize = 64 * 1024;
 /// Bytes of a buffer that is wanted at all.
 const CAPACITY_MIN: usize = 1024;
 /// Values from this length on are not worth a copy. Bytes.
 const HOLD_MIN: usize = 32 * 1024;
-
 /// Values that are held at most: so many, and what was asked for beside them, are written in one call.
 const HELD_MAX: usize = 2;
 /// Bytes of held values after which none is added.
 const HELD_HIGH_WATER: usize = 128 * 1024;
+
 /// Output of one conversation, in order: bytes, between them a few held values.
 pub struct Output {
     /// Room for replies, all of it initialised, of which the first `filled` bytes are in use: appending is a copy and an
